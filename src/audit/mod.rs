@@ -1,0 +1,1 @@
+//! Memory-access auditor: what each access of a kernel moves, and why.

@@ -1,0 +1,1 @@
+//! Devices, capabilities, buffers, pipelines and timing on wgpu.

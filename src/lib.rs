@@ -1,0 +1,39 @@
+//! Portable GPU kernels of quantized LLMs whose memory layouts are proved, not believed.
+//!
+//! The crate is read in the order in which data flows through it:
+//!
+//! ```text
+//! wgsl/*.wgsl ──► lower ──► naga module ──┬──► gpu    run on wgpu (Metal, Vulkan, DX12, WebGPU)
+//!                                         ├──► exec   run on the CPU; traces every address
+//!                                         ├──► lower  MSL / SPIR-V / HLSL / WGSL text
+//!                                         └──► audit  lane algebra ◄─┐
+//! msl/*.metal, lowered MSL ──► metal (clang + shim) ──► LLVM IR, type-check, run on the CPU
+//!
+//!        kernels (shapes, reference, cost, variants) ──► measure (verify, then time) ──► report
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`quant`] | 4-bit weight formats: quantize, pack, unpack, layouts |
+//! | [`lower`] | WGSL files to a validated naga module, and from there to target text |
+//! | [`gpu`] | devices, capabilities, buffers, pipelines, timing on wgpu |
+//! | [`exec`] | the CPU executor of naga IR, its trace and its sanitizer |
+//! | [`metal`] | Metal Shading Language without a Mac: check, run and trace through clang |
+//! | [`kernels`] | one room per kernel family: shapes, reference, cost, variants, operations |
+//! | [`measure`] | verification against the reference, timing, ceilings |
+//! | [`audit`] | what each memory access of a kernel costs, and why |
+//! | [`report`] | rows rendered as table, JSON, HTML |
+//!
+//! Rules that hold everywhere: a requested variant runs or is refused with a reason, never replaced;
+//! nothing is timed that was not verified in the same run; the library never panics on user input,
+//! never prints, and never submits work unless the function's name says so.
+
+pub mod audit;
+pub mod exec;
+pub mod gpu;
+pub mod kernels;
+pub mod lower;
+pub mod measure;
+pub mod metal;
+pub mod quant;
+pub mod report;

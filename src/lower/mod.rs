@@ -1,0 +1,1 @@
+//! WGSL files to a validated naga module, and from there to target text.

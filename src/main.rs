@@ -1,0 +1,2 @@
+//! The `marlin` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Verification against the reference, timing, ceilings.

@@ -1,0 +1,1 @@
+//! Metal Shading Language without a Mac: check, run and trace through clang.

@@ -1,0 +1,1 @@
+//! 4-bit weight formats: quantize, pack, unpack, layouts.

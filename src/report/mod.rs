@@ -1,0 +1,1 @@
+//! Rows rendered as table, JSON, HTML.
