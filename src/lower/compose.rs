@@ -1,0 +1,421 @@
+//! Composing shader text from files: the one preprocessor, for the crate's own WGSL and for other people's.
+//!
+//! | directive | meaning |
+//! |---|---|
+//! | `#include "path"` | the file's text, once per composition |
+//! | `#define NAME VALUE`, `#undef NAME` | from here on |
+//! | `#if EXPR`, `#ifdef NAME`, `#ifndef NAME`, `#elif EXPR`, `#else`, `#endif` | conditional text |
+//! | `#for I in A..B` … `#endfor` | the text once per integer, with `I` defined: unrolling in the source |
+//! | `{{EXPR}}` | the value of an expression over the defined names |
+//!
+//! Every line of the result knows the file, line and columns it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::expr;
+
+/// Names and values that specialise a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Defines(BTreeMap<String, String>);
+
+impl Defines {
+    /// No names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more name, or a new value for an old one.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Adds a name, or gives an old one a new value.
+    pub fn set(&mut self, name: &str, value: impl ToString) {
+        self.0.insert(name.to_string(), value.to_string());
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Names with values, in alphabetic order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+}
+
+/// Where included files come from.
+pub trait Files {
+    /// The text of `path` as written in `#include "path"` of the file `from`.
+    fn read(&self, path: &str, from: &str) -> Option<String>;
+}
+
+/// A mistake in the text that is composed, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct ComposeError {
+    /// File as named by the caller or an `#include`.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// A place in a source file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    /// File as named by the caller or an `#include`.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in bytes, from 1.
+    pub column: u32,
+}
+
+/// Composed text with the origin of each of its lines.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    /// The text, ready for a WGSL front end.
+    pub text: String,
+    files: Vec<String>,
+    lines: Vec<Line>,
+    line_starts: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    file_ix: u32,
+    line: u32,
+    /// Pairs (column here, column there), from 0, where text after a substitution goes on.
+    shifts: Vec<(u32, u32)>,
+}
+
+impl Composed {
+    /// Text that needs no composing, as one file.
+    pub fn verbatim(name: &str, text: &str) -> Self {
+        let mut out = Output::default();
+        let file_ix = out.file(name);
+        for (i, line) in text.lines().enumerate() {
+            out.push(line, file_ix, i as u32 + 1, Vec::new());
+        }
+        out.finish()
+    }
+
+    /// The source place of a byte of [`text`](Self::text); the last line's for bytes beyond it.
+    pub fn locate(&self, byte: u32) -> Location {
+        let ix = self.line_starts.partition_point(|&s| s <= byte).saturating_sub(1);
+        let Some(line) = self.lines.get(ix) else {
+            return Location { file: self.files.first().cloned().unwrap_or_default(), line: 1, column: 1 };
+        };
+        let here = byte.saturating_sub(self.line_starts[ix]);
+        let there = match line.shifts.iter().rev().find(|(at, _)| *at <= here) {
+            Some((at, origin)) => origin + (here - at),
+            None => here,
+        };
+        Location { file: self.files[line.file_ix as usize].clone(), line: line.line, column: there + 1 }
+    }
+
+    /// The source files that took part, the first being the one that was asked for.
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+}
+
+/// Longest composed text in bytes: `#for` in `#for` must not eat all memory.
+const MAX_BYTES: usize = 16 << 20;
+/// Deepest chain of `#include`s and nested `#for`s.
+const MAX_DEPTH: usize = 32;
+
+/// Composes the file `name` with the text `text`.
+pub fn compose(
+    name: &str,
+    text: &str,
+    defines: &Defines,
+    files: &dyn Files,
+) -> Result<Composed, ComposeError> {
+    let mut c = Composer { defines: defines.clone(), files, out: Output::default(), included: BTreeSet::new() };
+    c.included.insert(name.to_string());
+    let lines: Vec<(u32, &str)> = text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
+    c.block(name, &lines, 0)?;
+    Ok(c.out.finish())
+}
+
+#[derive(Default)]
+struct Output {
+    text: String,
+    files: Vec<String>,
+    lines: Vec<Line>,
+    line_starts: Vec<u32>,
+}
+
+impl Output {
+    fn file(&mut self, name: &str) -> u32 {
+        let ix = self.files.iter().position(|f| f == name).unwrap_or_else(|| {
+            self.files.push(name.to_string());
+            self.files.len() - 1
+        });
+        ix as u32
+    }
+
+    fn push(&mut self, text: &str, file_ix: u32, line: u32, shifts: Vec<(u32, u32)>) {
+        self.line_starts.push(self.text.len() as u32);
+        self.lines.push(Line { file_ix, line, shifts });
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn finish(self) -> Composed {
+        Composed { text: self.text, files: self.files, lines: self.lines, line_starts: self.line_starts }
+    }
+}
+
+struct Composer<'a> {
+    defines: Defines,
+    files: &'a dyn Files,
+    out: Output,
+    included: BTreeSet<String>,
+}
+
+/// One open `#if`: whether its present branch is taken, and whether any branch was.
+struct Branch {
+    active: bool,
+    taken: bool,
+    seen_else: bool,
+    line: u32,
+}
+
+impl Composer<'_> {
+    fn block(&mut self, file: &str, lines: &[(u32, &str)], depth: usize) -> Result<(), ComposeError> {
+        let at = |line: u32, message: String| ComposeError { file: file.to_string(), line, message };
+        if depth > MAX_DEPTH {
+            let line = lines.first().map_or(1, |l| l.0);
+            return Err(at(line, format!("`#include` and `#for` nested deeper than {MAX_DEPTH}")));
+        }
+        let file_ix = self.out.file(file);
+        let mut branches: Vec<Branch> = Vec::new();
+        let mut i = 0;
+        while i < lines.len() {
+            let (line, text) = lines[i];
+            i += 1;
+            let active = branches.iter().all(|b| b.active);
+            let Some(directive) = text.trim_start().strip_prefix('#') else {
+                if active {
+                    let (expanded, shifts) = self.substitute(text).map_err(|m| at(line, m))?;
+                    self.out.push(&expanded, file_ix, line, shifts);
+                    if self.out.text.len() > MAX_BYTES {
+                        return Err(at(line, format!("composed text exceeds {MAX_BYTES} bytes")));
+                    }
+                }
+                continue;
+            };
+            let directive = directive.trim_start();
+            let end = directive.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(directive.len());
+            let (word, argument) = directive.split_at(end);
+            let argument = strip_comment(argument).trim();
+            match word {
+                "if" | "ifdef" | "ifndef" => {
+                    let holds = active
+                        && match word {
+                            "if" => expr::is_true(argument, &self.defines).map_err(|m| at(line, m))?,
+                            _ => (self.defines.get(argument).is_some()) == (word == "ifdef"),
+                        };
+                    branches.push(Branch { active: holds, taken: holds, seen_else: false, line });
+                }
+                "elif" | "else" => {
+                    let Some((last, outer)) = branches.split_last_mut() else {
+                        return Err(at(line, format!("`#{word}` without `#if`")));
+                    };
+                    if last.seen_else {
+                        return Err(at(line, format!("`#{word}` after `#else`")));
+                    }
+                    last.seen_else = word == "else";
+                    let open = !last.taken && outer.iter().all(|b| b.active);
+                    last.active = open
+                        && (word == "else"
+                            || expr::is_true(argument, &self.defines).map_err(|m| at(line, m))?);
+                    last.taken |= last.active;
+                }
+                "endif" => {
+                    if branches.pop().is_none() {
+                        return Err(at(line, "`#endif` without `#if`".into()));
+                    }
+                }
+                "for" => {
+                    let body_start = i;
+                    let mut open = 1;
+                    while open > 0 {
+                        let Some((_, text)) = lines.get(i) else {
+                            return Err(at(line, "`#for` without `#endfor`".into()));
+                        };
+                        let t = text.trim_start();
+                        open += i32::from(t.starts_with("#for "));
+                        open -= i32::from(t.starts_with("#endfor"));
+                        i += 1;
+                    }
+                    if active {
+                        let body = &lines[body_start..i - 1];
+                        let (name, range) = self.for_range(argument).map_err(|m| at(line, m))?;
+                        let outer = self.defines.get(&name).map(str::to_string);
+                        for value in range {
+                            self.defines.set(&name, value);
+                            self.block(file, body, depth + 1)?;
+                        }
+                        match outer {
+                            Some(value) => self.defines.set(&name, value),
+                            None => drop(self.defines.0.remove(&name)),
+                        }
+                    }
+                }
+                "endfor" => return Err(at(line, "`#endfor` without `#for`".into())),
+                _ if !active => {}
+                "include" => {
+                    let path = argument.trim_matches(|c| matches!(c, '"' | '<' | '>')).to_string();
+                    if path.is_empty() || path.len() == argument.len() {
+                        return Err(at(line, "`#include` needs a path in quotes".into()));
+                    }
+                    if self.included.insert(path.clone()) {
+                        let Some(text) = self.files.read(&path, file) else {
+                            return Err(at(line, format!("no file `{path}` to include")));
+                        };
+                        let lines: Vec<_> =
+                            text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
+                        self.block(&path, &lines, depth + 1)?;
+                    }
+                }
+                "define" => {
+                    let end = argument.find(char::is_whitespace).unwrap_or(argument.len());
+                    let (name, value) = argument.split_at(end);
+                    if name.is_empty() {
+                        return Err(at(line, "`#define` needs a name".into()));
+                    }
+                    let (value, _) = self.substitute(value.trim()).map_err(|m| at(line, m))?;
+                    self.defines.set(name, value);
+                }
+                "undef" => drop(self.defines.0.remove(argument)),
+                "error" => return Err(at(line, argument.to_string())),
+                _ => return Err(at(line, format!("unknown directive `#{word}`"))),
+            }
+        }
+        match branches.last() {
+            Some(open) => Err(at(open.line, "`#if` without `#endif`".into())),
+            None => Ok(()),
+        }
+    }
+
+    /// `I in A..B` → the name and the integers.
+    fn for_range(&self, argument: &str) -> Result<(String, std::ops::Range<i64>), String> {
+        let usage = || format!("`#for` needs the form `#for NAME in FROM..TO`, not `#for {argument}`");
+        let (name, range) = argument.split_once(" in ").ok_or_else(usage)?;
+        let (from, to) = range.split_once("..").ok_or_else(usage)?;
+        let int = |text: &str| -> Result<i64, String> {
+            let value = expr::eval(text, &self.defines)?;
+            value.parse().map_err(|_| format!("`{}` is `{value}`, which is no integer", text.trim()))
+        };
+        let range = int(from)?..int(to)?;
+        if range.end.saturating_sub(range.start) > 4096 {
+            return Err(format!("`#for` over {}..{} is longer than 4096", range.start, range.end));
+        }
+        Ok((name.trim().to_string(), range))
+    }
+
+    /// Replaces each `{{EXPR}}`; also says where columns moved.
+    fn substitute(&self, text: &str) -> Result<(String, Vec<(u32, u32)>), String> {
+        let mut out = String::new();
+        let mut shifts = Vec::new();
+        let mut done = 0;
+        while let Some(start) = text[done..].find("{{").map(|p| p + done) {
+            let Some(end) = text[start..].find("}}").map(|p| p + start) else { break };
+            out.push_str(&text[done..start]);
+            shifts.push((out.len() as u32, start as u32));
+            out.push_str(&expr::eval(&text[start + 2..end], &self.defines)?);
+            done = end + 2;
+            shifts.push((out.len() as u32, done as u32));
+        }
+        out.push_str(&text[done..]);
+        Ok((out, shifts))
+    }
+}
+
+fn strip_comment(text: &str) -> &str {
+    text.split_once("//").map_or(text, |(code, _)| code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Map(&'static [(&'static str, &'static str)]);
+    impl Files for Map {
+        fn read(&self, path: &str, _from: &str) -> Option<String> {
+            self.0.iter().find(|(p, _)| *p == path).map(|(_, t)| t.to_string())
+        }
+    }
+
+    fn text(source: &str, defines: &Defines) -> Result<String, ComposeError> {
+        compose("main", source, defines, &Map(&[("a.wgsl", "const A = 1;\n")])).map(|c| c.text)
+    }
+
+    #[test]
+    fn conditions_choose_one_branch() {
+        let source = "#if N == 1\none\n#elif N == 2\ntwo\n#else\nmany\n#endif";
+        for (n, want) in [(1, "one\n"), (2, "two\n"), (3, "many\n")] {
+            assert_eq!(text(source, &Defines::new().with("N", n)).unwrap(), want);
+        }
+        assert_eq!(text("#ifdef X\n#if 1 / 0\n#endif\nx\n#else\ny\n#endif", &Defines::new()).unwrap(), "y\n");
+    }
+
+    #[test]
+    fn for_unrolls_and_restores_the_name() {
+        let got = text("#for I in 0..N\nlet a{{I}} = {{I * 4}};\n#endfor", &Defines::new().with("N", 2));
+        assert_eq!(got.unwrap(), "let a0 = 0;\nlet a1 = 4;\n");
+        assert!(text("#for I in 0..2\n#endfor\n{{I + 1}}", &Defines::new()).is_err());
+    }
+
+    #[test]
+    fn includes_come_once() {
+        assert_eq!(
+            text("#include \"a.wgsl\"\n#include \"a.wgsl\"\nb", &Defines::new()).unwrap(),
+            "const A = 1;\nb\n"
+        );
+    }
+
+    #[test]
+    fn places_lead_back_to_the_source() {
+        let c = compose(
+            "m.wgsl",
+            "#include \"a.wgsl\"\nx\n#for I in 0..2\nlet v{{I}} = w;\n#endfor",
+            &Defines::new(),
+            &Map(&[("a.wgsl", "const A = 1;\n")]),
+        )
+        .unwrap();
+        let at = |needle: &str| c.locate(c.text.find(needle).unwrap() as u32);
+        assert_eq!(at("const"), Location { file: "a.wgsl".into(), line: 1, column: 1 });
+        assert_eq!(at("x\n"), Location { file: "m.wgsl".into(), line: 2, column: 1 });
+        // `w` stands at column 14 of `let v{{I}} = w;`, in both copies.
+        assert_eq!(at("= w"), Location { file: "m.wgsl".into(), line: 4, column: 12 });
+        assert_eq!(c.locate(u32::MAX).line, 4);
+    }
+
+    #[test]
+    fn mistakes_carry_file_and_line() {
+        for (source, line, part) in [
+            ("a\n#if 1", 2, "without `#endif`"),
+            ("#endif", 1, "without `#if`"),
+            ("#else", 1, "without `#if`"),
+            ("#for I in 0..2", 1, "without `#endfor`"),
+            ("#for I = 2\n#endfor", 1, "form"),
+            ("#for I in 0..9999999\n#endfor", 1, "longer than"),
+            ("#include \"b\"", 1, "no file `b`"),
+            ("#include b", 1, "in quotes"),
+            ("\n{{1/0}}", 2, "64-bit"),
+            ("#pragma x", 1, "unknown directive"),
+        ] {
+            let e = text(source, &Defines::new()).unwrap_err();
+            assert_eq!(e.line, line, "{e}");
+            assert!(e.message.contains(part), "{e}");
+        }
+    }
+}

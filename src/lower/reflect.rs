@@ -1,0 +1,83 @@
+//! What an entry point binds: read from the lowered module, so that no host code repeats it.
+
+use super::Lowered;
+
+/// How an entry point uses a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    ReadWrite,
+}
+
+/// What kind of resource a binding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A storage buffer.
+    Storage(Access),
+    /// A uniform buffer.
+    Uniform,
+    /// A sampled 2-D texture, read with `textureLoad`.
+    Texture,
+}
+
+/// One resource variable of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The variable's name: what operands are matched by.
+    pub name: String,
+    /// `@group`.
+    pub group: u32,
+    /// `@binding`.
+    pub binding: u32,
+    /// What kind of resource it is.
+    pub resource: Resource,
+    /// The least size in bytes: one element of a runtime array counted.
+    pub min_size_bytes: u64,
+}
+
+impl Lowered {
+    /// The resources that an entry point uses, in (group, binding) order.
+    ///
+    /// Resources of kinds that this crate does not bind (samplers, storage textures) are left out; a
+    /// module that uses them is refused when its pipeline is made.
+    pub fn bindings(&self, entry_ix: usize) -> Vec<Binding> {
+        let info = self.info.get_entry_point(entry_ix);
+        let mut bindings: Vec<Binding> = self
+            .module
+            .global_variables
+            .iter()
+            .filter(|(handle, _)| !info[*handle].is_empty())
+            .filter_map(|(_, var)| {
+                let at = var.binding?;
+                let inner = &self.module.types[var.ty].inner;
+                let resource = match (var.space, inner) {
+                    (naga::AddressSpace::Uniform, _) => Resource::Uniform,
+                    (naga::AddressSpace::Storage { access }, _) => {
+                        let writes = access.contains(naga::StorageAccess::STORE);
+                        Resource::Storage(if writes { Access::ReadWrite } else { Access::Read })
+                    }
+                    (
+                        naga::AddressSpace::Handle,
+                        naga::TypeInner::Image {
+                            dim: naga::ImageDimension::D2,
+                            arrayed: false,
+                            class: naga::ImageClass::Sampled { multi: false, .. },
+                        },
+                    ) => Resource::Texture,
+                    _ => return None,
+                };
+                Some(Binding {
+                    name: var.name.clone().unwrap_or_default(),
+                    group: at.group,
+                    binding: at.binding,
+                    resource,
+                    min_size_bytes: u64::from(inner.size(self.module.to_ctx())),
+                })
+            })
+            .collect();
+        bindings.sort_by_key(|b| (b.group, b.binding));
+        bindings
+    }
+}

@@ -1,0 +1,203 @@
+//! A lowered module as MSL, SPIR-V, HLSL or WGSL text, with the options that wgpu itself uses.
+
+use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv, wgsl};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+
+use super::{LowerError, Lowered, Resource, causes};
+
+/// Whether generated code guards indices, divisions and loops, and zeroes workgroup memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Checks {
+    /// As WebGPU demands: safe for any input.
+    #[default]
+    Checked,
+    /// No guards: sound only for shapes that the host validated.
+    Unchecked,
+}
+
+impl Checks {
+    /// The runtime checks that wgpu is asked for.
+    pub fn runtime_checks(self) -> wgpu::ShaderRuntimeChecks {
+        match self {
+            Checks::Checked => wgpu::ShaderRuntimeChecks::checked(),
+            Checks::Unchecked => wgpu::ShaderRuntimeChecks::unchecked(),
+        }
+    }
+
+    fn bounds(self) -> BoundsCheckPolicies {
+        let policy = match self {
+            Checks::Checked => BoundsCheckPolicy::Restrict,
+            Checks::Unchecked => BoundsCheckPolicy::Unchecked,
+        };
+        BoundsCheckPolicies {
+            index: policy,
+            buffer: policy,
+            image_load: policy,
+            binding_array: BoundsCheckPolicy::Unchecked,
+        }
+    }
+}
+
+/// Why a back end gave no text.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// There is no such entry point.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// naga's back end refused the module.
+    #[error("{target}: {message}")]
+    Backend {
+        /// `msl`, `spirv`, `hlsl` or `wgsl`.
+        target: &'static str,
+        /// naga's message with its causes.
+        message: String,
+    },
+}
+
+/// MSL text and what is needed to run it.
+#[derive(Clone, Debug)]
+pub struct Msl {
+    /// The program.
+    pub text: String,
+    /// The entry point's name there: naga renames `main`.
+    pub entry: String,
+    /// `[[buffer(n)]]` of the array of buffer sizes, if the program reads it: one `u32` of bytes per
+    /// global with a runtime array, in order of declaration.
+    pub sizes_slot: Option<u8>,
+    /// The options, in words: the first line of what `marlin lower` prints.
+    pub options: String,
+}
+
+/// The Metal version that text is made for: the least with all that the kernels need.
+const MSL_VERSION: (u8, u8) = (3, 1);
+
+impl Lowered {
+    /// MSL as wgpu's Metal backend would make it: buffers and textures in slots counted apart, from 0, in
+    /// (group, binding) order, the sizes buffer behind them.
+    pub fn to_msl(&self, entry: &str, checks: Checks) -> Result<Msl, TargetError> {
+        let entry_ix = self.entry_index(entry)?;
+        let mut resources = msl::EntryPointResources::default();
+        let (mut n_buffers, mut n_textures) = (0, 0);
+        for b in self.bindings(entry_ix) {
+            let mut target = msl::BindTarget::default();
+            match b.resource {
+                Resource::Texture => {
+                    target.texture = Some(n_textures);
+                    n_textures += 1;
+                }
+                Resource::Uniform | Resource::Storage(_) => {
+                    target.buffer = Some(n_buffers);
+                    target.mutable = b.resource == Resource::Storage(super::Access::ReadWrite);
+                    n_buffers += 1;
+                }
+            }
+            resources
+                .resources
+                .insert(naga::ResourceBinding { group: b.group, binding: b.binding }, target);
+        }
+        resources.sizes_buffer = Some(n_buffers);
+        let unchecked = checks == Checks::Unchecked;
+        let options = msl::Options {
+            lang_version: MSL_VERSION,
+            fake_missing_bindings: false,
+            per_entry_point_map: [(entry.to_string(), resources)].into_iter().collect(),
+            bounds_check_policies: checks.bounds(),
+            zero_initialize_workgroup_memory: !unchecked,
+            force_loop_bounding: !unchecked,
+            emit_int_div_checks: !unchecked,
+            ..msl::Options::default()
+        };
+        let pipeline = msl::PipelineOptions {
+            entry_point: Some((naga::ShaderStage::Compute, entry.to_string())),
+            allow_and_force_point_size: false,
+            vertex_pulling_transform: true,
+            vertex_buffer_mappings: Vec::new(),
+            binding_array_length_map: Default::default(),
+        };
+        let (module, info) = self.specialised(entry)?;
+        let (text, translation) = msl::write_string(&module, &info, &options, &pipeline)
+            .map_err(|e| TargetError::Backend { target: "msl", message: causes(&e) })?;
+        let entry = match translation.entry_point_names.first() {
+            Some(Ok(name)) => name.clone(),
+            Some(Err(e)) => return Err(TargetError::Backend { target: "msl", message: e.to_string() }),
+            None => return Err(TargetError::Backend { target: "msl", message: "no entry point".into() }),
+        };
+        let sizes_slot = text.contains("_buffer_sizes [[buffer(").then_some(n_buffers);
+        let options = format!(
+            "Metal {}.{}, bounds checks {}, workgroup memory {}, loop bounds {}, division checks {}",
+            MSL_VERSION.0,
+            MSL_VERSION.1,
+            if unchecked { "off" } else { "on (restrict)" },
+            if unchecked { "not zeroed" } else { "zeroed" },
+            if unchecked { "off" } else { "on" },
+            if unchecked { "off" } else { "on" },
+        );
+        Ok(Msl { text, entry, sizes_slot, options })
+    }
+
+    /// SPIR-V 1.4 words as for Vulkan.
+    pub fn to_spirv(&self, entry: &str, checks: Checks) -> Result<Vec<u32>, TargetError> {
+        self.entry_index(entry)?;
+        let unchecked = checks == Checks::Unchecked;
+        let options = spv::Options {
+            lang_version: (1, 4),
+            flags: spv::WriterFlags::empty(),
+            bounds_check_policies: checks.bounds(),
+            zero_initialize_workgroup_memory: match checks {
+                Checks::Checked => spv::ZeroInitializeWorkgroupMemoryMode::Native,
+                Checks::Unchecked => spv::ZeroInitializeWorkgroupMemoryMode::None,
+            },
+            force_loop_bounding: !unchecked,
+            emit_int_div_checks: !unchecked,
+            ..spv::Options::default()
+        };
+        let pipeline = spv::PipelineOptions {
+            shader_stage: naga::ShaderStage::Compute,
+            entry_point: entry.to_string(),
+        };
+        let (module, info) = self.specialised(entry)?;
+        spv::write_vec(&module, &info, &options, Some(&pipeline))
+            .map_err(|e| TargetError::Backend { target: "spirv", message: causes(&e) })
+    }
+
+    /// HLSL for shader model 6.2 and later.
+    pub fn to_hlsl(&self, entry: &str, checks: Checks) -> Result<String, TargetError> {
+        self.entry_index(entry)?;
+        let unchecked = checks == Checks::Unchecked;
+        let options = hlsl::Options {
+            shader_model: hlsl::ShaderModel::V6_2,
+            zero_initialize_workgroup_memory: !unchecked,
+            restrict_indexing: !unchecked,
+            force_loop_bounding: !unchecked,
+            ..hlsl::Options::default()
+        };
+        let pipeline =
+            hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, entry.to_string())) };
+        let (module, info) = self.specialised(entry)?;
+        let mut text = String::new();
+        hlsl::Writer::new(&mut text, &options, &pipeline)
+            .write(&module, &info, None)
+            .map_err(|e| TargetError::Backend { target: "hlsl", message: causes(&e) })?;
+        Ok(text)
+    }
+
+    /// WGSL as naga prints the module: composed, specialised, without comments.
+    pub fn to_wgsl(&self) -> Result<String, TargetError> {
+        wgsl::write_string(&self.module, &self.info, wgsl::WriterFlags::empty())
+            .map_err(|e| TargetError::Backend { target: "wgsl", message: causes(&e) })
+    }
+
+    fn specialised(
+        &self,
+        entry: &str,
+    ) -> Result<(std::borrow::Cow<'_, naga::Module>, std::borrow::Cow<'_, naga::valid::ModuleInfo>), TargetError>
+    {
+        process_overrides(
+            &self.module,
+            &self.info,
+            Some((naga::ShaderStage::Compute, entry)),
+            &Default::default(),
+        )
+        .map_err(|e| TargetError::Backend { target: "overrides", message: causes(&e) })
+    }
+}
