@@ -81,3 +81,16 @@ impl Lowered {
         bindings
     }
 }
+
+impl Lowered {
+    /// Bytes of workgroup memory that an entry point uses.
+    pub fn workgroup_memory_bytes(&self, entry_ix: usize) -> u64 {
+        let info = self.info.get_entry_point(entry_ix);
+        self.module
+            .global_variables
+            .iter()
+            .filter(|(handle, var)| var.space == naga::AddressSpace::WorkGroup && !info[*handle].is_empty())
+            .map(|(_, var)| u64::from(self.module.types[var.ty].inner.size(self.module.to_ctx())))
+            .sum()
+    }
+}

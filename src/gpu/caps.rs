@@ -1,0 +1,86 @@
+//! What a device can do, as plain data: kernels choose or refuse by this alone.
+
+/// Element types of cooperative matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScalarType {
+    /// 16-bit float.
+    F16,
+    /// 32-bit float.
+    F32,
+}
+
+/// A cooperative-matrix product C[m,n] += A[m,k]·B[k,n] that a device offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoopShape {
+    /// Rows of A and C.
+    pub m: u32,
+    /// Columns of B and C.
+    pub n: u32,
+    /// Columns of A, rows of B.
+    pub k: u32,
+    /// Element type of A and B.
+    pub ab: ScalarType,
+    /// Element type of C.
+    pub c: ScalarType,
+}
+
+/// What runs the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceClass {
+    /// A GPU with its own memory.
+    DiscreteGpu,
+    /// A GPU that shares memory with the CPU, as all of Apple's do.
+    IntegratedGpu,
+    /// A GPU in a virtual machine, or one of unknown kind.
+    OtherGpu,
+    /// A driver that computes on the CPU (llvmpipe, SwiftShader): its times say nothing about GPUs.
+    Software,
+    /// This crate's own executor.
+    Executor,
+}
+
+/// Capabilities that kernels are chosen or refused by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caps {
+    /// What runs the work.
+    pub class: DeviceClass,
+    /// WGSL `f16`.
+    pub f16: bool,
+    /// WGSL `i16`/`u16` (naga's `wgpu_int16`).
+    pub int16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Lanes of a subgroup, where it is one known number; measured by a probe where the driver only
+    /// reports a range.
+    pub subgroup_size: Option<u32>,
+    /// Cooperative-matrix shapes.
+    pub coop: Vec<CoopShape>,
+    /// Workgroup memory in bytes.
+    pub max_workgroup_memory: u32,
+    /// Invocations per workgroup.
+    pub max_invocations: u32,
+    /// Largest storage binding in bytes.
+    pub max_binding_bytes: u64,
+    /// Largest buffer in bytes.
+    pub max_buffer_bytes: u64,
+    /// Largest 2-D texture side in texels.
+    pub max_texture_side: u32,
+    /// Workgroups per dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Timestamps at the boundaries of compute passes.
+    pub timestamps: bool,
+    /// Metal source can be passed through.
+    pub msl: bool,
+}
+
+impl Caps {
+    /// Whether subgroup kernels written for `width` lanes can run: the real width is known and equal.
+    pub fn has_subgroup_size(&self, width: u32) -> bool {
+        self.subgroups && self.subgroup_size == Some(width)
+    }
+
+    /// Whether a cooperative-matrix shape is offered.
+    pub fn has_coop(&self, m: u32, n: u32, k: u32, ab: ScalarType, c: ScalarType) -> bool {
+        self.coop.contains(&CoopShape { m, n, k, ab, c })
+    }
+}

@@ -1,0 +1,110 @@
+//! A computation as data: which shaders run over which named buffers, in which order.
+
+use crate::lower::Shader;
+
+/// One dispatch. Each resource variable of the shader is bound to the buffer of the same name, unless
+/// `renamed` says otherwise; the uniform variable `params` gets the bytes of `params`.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// What runs.
+    pub shader: Shader,
+    /// Workgroup counts, each at least 1.
+    pub workgroups: [u32; 3],
+    /// The uniform block's bytes, a multiple of 16; empty if the shader has none.
+    pub params: Vec<u8>,
+    /// Pairs (shader variable, buffer name) where they differ.
+    pub renamed: Vec<(&'static str, &'static str)>,
+}
+
+impl Dispatch {
+    /// A dispatch that binds each variable to the buffer of its name.
+    pub fn new<P: bytemuck::NoUninit>(shader: Shader, workgroups: [u32; 3], params: &P) -> Self {
+        Self { shader, workgroups, params: params_bytes(params), renamed: Vec::new() }
+    }
+
+    /// With the shader variable `variable` bound to the buffer `buffer`.
+    pub fn rename(mut self, variable: &'static str, buffer: &'static str) -> Self {
+        self.renamed.push((variable, buffer));
+        self
+    }
+
+    /// The buffer that a shader variable is bound to.
+    pub fn buffer_of<'a>(&'a self, variable: &'a str) -> &'a str {
+        self.renamed.iter().find(|(v, _)| *v == variable).map_or(variable, |(_, b)| b)
+    }
+}
+
+/// A buffer that a plan needs between its dispatches, beyond operands and results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scratch {
+    /// The name that shaders bind it by.
+    pub name: &'static str,
+    /// Its size in bytes, a multiple of 4.
+    pub size_bytes: u64,
+}
+
+/// An operand that a plan wants as a 2-D texture instead of a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextureSpec {
+    /// The name that shaders bind it by.
+    pub name: &'static str,
+    /// The operand that holds its texels, row by row.
+    pub from: &'static str,
+    /// Width in texels.
+    pub width: u32,
+    /// Height in texels.
+    pub height: u32,
+    /// Texel format.
+    pub format: wgpu::TextureFormat,
+}
+
+/// What a variant does for one problem.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In order; each sees what those before it wrote.
+    pub dispatches: Vec<Dispatch>,
+    /// Buffers between dispatches.
+    pub scratch: Vec<Scratch>,
+    /// Operands wanted as textures.
+    pub textures: Vec<TextureSpec>,
+}
+
+impl Plan {
+    /// A plan of one dispatch.
+    pub fn one(dispatch: Dispatch) -> Self {
+        Self { dispatches: vec![dispatch], ..Self::default() }
+    }
+}
+
+/// Workgroup counts for `count` workgroups that find their index with `workgroup_index` of
+/// `wgsl/common/grid.wgsl`: folded into two dimensions where one does not hold them.
+pub fn grid(count: u64) -> [u32; 3] {
+    const MAX: u64 = 65_535;
+    let count = count.max(1);
+    if count <= MAX {
+        return [count as u32, 1, 1];
+    }
+    let y = count.div_ceil(MAX);
+    [count.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// A uniform block's bytes, padded to 16.
+pub fn params_bytes<P: bytemuck::NoUninit>(params: &P) -> Vec<u8> {
+    let mut bytes = bytemuck::bytes_of(params).to_vec();
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grid;
+
+    #[test]
+    fn grid_covers_every_count_and_wastes_little() {
+        for count in [0, 1, 65_535, 65_536, 131_071, 1 << 28, 65_535 * 65_535] {
+            let [x, y, z] = grid(count).map(u64::from);
+            assert!(x <= 65_535 && y <= 65_535 && z == 1);
+            assert!(x * y >= count.max(1) && x * y < count.max(1) + y, "{count}: {x} {y}");
+        }
+    }
+}
