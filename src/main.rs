@@ -1,2 +1,9 @@
-//! The `marlin` command.
-fn main() {}
+//! The `marlin` command: parse, call one stage, print.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

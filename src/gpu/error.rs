@@ -15,7 +15,9 @@ pub enum GpuError {
         wanted: String,
     },
     /// The choice of device is not understood.
-    #[error("unknown device `{given}`: expected auto, cpu, vulkan, metal, dx12 or an index of `marlin devices`")]
+    #[error(
+        "unknown device `{given}`: expected auto, cpu, vulkan, metal, dx12 or an index of `marlin devices`"
+    )]
     BadChoice {
         /// What was given.
         given: String,

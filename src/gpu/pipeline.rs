@@ -194,7 +194,8 @@ impl Gpu {
                 });
             }
             let pipeline = self.pipeline(&d.shader, language)?;
-            let params = (!d.params.is_empty()).then(|| self.create_uniform(&label, &d.params)).transpose()?;
+            let params =
+                (!d.params.is_empty()).then(|| self.create_uniform(&label, &d.params)).transpose()?;
             let mut entries = Vec::with_capacity(pipeline.bindings.len());
             for b in &pipeline.bindings {
                 let resource = match (&params, b.resource) {

@@ -1,5 +1,7 @@
 //! A computation as data: which shaders run over which named buffers, in which order.
 
+use std::sync::Arc;
+
 use crate::lower::Shader;
 
 /// One dispatch. Each resource variable of the shader is bound to the buffer of the same name, unless
@@ -58,6 +60,23 @@ pub struct TextureSpec {
     pub format: wgpu::TextureFormat,
 }
 
+/// An operand in another layout, made once on the host before the first run.
+#[derive(Clone)]
+pub struct Prepared {
+    /// The name that shaders bind it by.
+    pub name: &'static str,
+    /// The operands that it is made of.
+    pub from: Vec<&'static str>,
+    /// Makes its bytes from theirs.
+    pub make: Arc<dyn Fn(&[&[u8]]) -> Vec<u8> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("name", &self.name).field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
 /// What a variant does for one problem.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -67,12 +86,28 @@ pub struct Plan {
     pub scratch: Vec<Scratch>,
     /// Operands wanted as textures.
     pub textures: Vec<TextureSpec>,
+    /// Operands wanted in another layout.
+    pub prepared: Vec<Prepared>,
 }
 
 impl Plan {
     /// A plan of one dispatch.
     pub fn one(dispatch: Dispatch) -> Self {
         Self { dispatches: vec![dispatch], ..Self::default() }
+    }
+
+    /// Makes the prepared operands from the bytes that `operand` gives for a name; the error is the name
+    /// of an operand that is missing.
+    pub fn prepare<'a>(
+        &self,
+        operand: impl Fn(&str) -> Option<&'a [u8]>,
+    ) -> Result<Vec<(&'static str, Vec<u8>)>, &'static str> {
+        let make = |p: &Prepared| {
+            let from: Result<Vec<&[u8]>, &'static str> =
+                p.from.iter().map(|name| operand(name).ok_or(*name)).collect();
+            Ok((p.name, (p.make)(&from?)))
+        };
+        self.prepared.iter().map(make).collect()
     }
 }
 

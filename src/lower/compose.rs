@@ -136,7 +136,8 @@ pub fn compose(
     defines: &Defines,
     files: &dyn Files,
 ) -> Result<Composed, ComposeError> {
-    let mut c = Composer { defines: defines.clone(), files, out: Output::default(), included: BTreeSet::new() };
+    let mut c =
+        Composer { defines: defines.clone(), files, out: Output::default(), included: BTreeSet::new() };
     c.included.insert(name.to_string());
     let lines: Vec<(u32, &str)> = text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
     c.block(name, &lines, 0)?;

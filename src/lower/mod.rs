@@ -14,6 +14,7 @@ pub use reflect::{Access, Binding, Resource};
 pub use source::{Embedded, MslText, Shader, Source, msl_text};
 pub use targets::{Checks, Msl, TargetError};
 
+pub use naga::ShaderStage;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// Why WGSL could not be lowered.

@@ -15,7 +15,7 @@ pub struct Source {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! wgsl {
-    ($path:literal) => {
+    ($path:expr) => {
         $crate::lower::Source {
             path: $path,
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $path)),
@@ -27,7 +27,7 @@ macro_rules! wgsl {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! msl {
-    ($path:literal) => {
+    ($path:expr) => {
         $crate::lower::Source {
             path: $path,
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/msl/", $path)),
@@ -130,4 +130,3 @@ pub fn msl_text(source: Source, defines: &Defines) -> Result<MslText, ComposeErr
     }
     Ok(Composed::verbatim(source.path, &text))
 }
-

@@ -91,9 +91,7 @@ impl Lowered {
                     n_buffers += 1;
                 }
             }
-            resources
-                .resources
-                .insert(naga::ResourceBinding { group: b.group, binding: b.binding }, target);
+            resources.resources.insert(naga::ResourceBinding { group: b.group, binding: b.binding }, target);
         }
         resources.sizes_buffer = Some(n_buffers);
         let unchecked = checks == Checks::Unchecked;
@@ -151,10 +149,8 @@ impl Lowered {
             emit_int_div_checks: !unchecked,
             ..spv::Options::default()
         };
-        let pipeline = spv::PipelineOptions {
-            shader_stage: naga::ShaderStage::Compute,
-            entry_point: entry.to_string(),
-        };
+        let pipeline =
+            spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: entry.to_string() };
         let (module, info) = self.specialised(entry)?;
         spv::write_vec(&module, &info, &options, Some(&pipeline))
             .map_err(|e| TargetError::Backend { target: "spirv", message: causes(&e) })
@@ -190,8 +186,10 @@ impl Lowered {
     fn specialised(
         &self,
         entry: &str,
-    ) -> Result<(std::borrow::Cow<'_, naga::Module>, std::borrow::Cow<'_, naga::valid::ModuleInfo>), TargetError>
-    {
+    ) -> Result<
+        (std::borrow::Cow<'_, naga::Module>, std::borrow::Cow<'_, naga::valid::ModuleInfo>),
+        TargetError,
+    > {
         process_overrides(
             &self.module,
             &self.info,

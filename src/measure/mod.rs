@@ -1,1 +1,67 @@
 //! Verification against the reference, timing, ceilings.
+//!
+//! [`compare()`] is the one driver: for each family, case and variant it generates the problem, runs the
+//! plan over guarded outputs, checks them, and only then times it. Nothing unverified is timed.
+
+mod compare;
+mod device;
+mod run;
+mod verify;
+
+pub use compare::{ChecksChoice, CompareOptions, Comparison, compare, device_row};
+pub use device::Device;
+pub use run::{Outputs, RunError, Workload};
+pub use verify::{Verdict, verify};
+
+use serde::Serialize;
+
+/// A line of a comparison, as DESIGN's JSON contract has it. Absent figures are `None`, never 0.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Kernel family.
+    pub family: String,
+    /// Variant.
+    pub variant: String,
+    /// `naive`, `advised`, `optimized` or `ceiling`.
+    pub role: &'static str,
+    /// `wgsl` or `msl`.
+    pub source: &'static str,
+    /// `checked`, `unchecked`, or `native` for Metal twins.
+    pub checks: &'static str,
+    /// Case.
+    pub case: String,
+    /// Device name.
+    pub device: String,
+    /// Whether every checked element was within its bound.
+    pub verified: bool,
+    /// What the verification found wrong.
+    pub failure: Option<String>,
+    /// Elements that were compared with the reference, and all there are.
+    pub checked_elements: u64,
+    /// Output elements.
+    pub elements: u64,
+    /// |got − reference| of the element that came closest to its bound.
+    pub max_err: Option<f64>,
+    /// That element's bound.
+    pub tolerance: Option<f64>,
+    /// Median time of one run.
+    pub time_ns: Option<f64>,
+    /// How it was taken.
+    pub timing_method: Option<&'static str>,
+    /// Samples behind the median.
+    pub samples: usize,
+    /// Bytes that must move, by the family's cost.
+    pub useful_bytes: u64,
+    /// Bytes that the trace saw fetched, at the target's block size.
+    pub fetched_bytes: Option<u64>,
+    /// Useful bytes over time.
+    pub gbps: Option<f64>,
+    /// [`gbps`](Self::gbps) over that of the copy of the same run.
+    pub ceiling_fraction: Option<f64>,
+    /// Operations over time.
+    pub tflops: Option<f64>,
+    /// The naive variant's time over this one's.
+    pub speedup_vs_naive: Option<f64>,
+    /// Why it did not run.
+    pub skipped: Option<String>,
+}

@@ -1,0 +1,159 @@
+//! `marlin compare`.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use wgpu_marlin::kernels::{self, spec::Family};
+use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Device, Row};
+
+use super::{Failure, machine, open, print_out, table, write_out};
+
+#[derive(clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Families or single variants; all by default.
+    #[arg(value_name = "FAMILY[/VARIANT]")]
+    names: Vec<String>,
+    /// A case by name, or `smoke`, `edge`, `bench`, `all`.
+    #[arg(long, default_value = "smoke", value_name = "NAME")]
+    case: String,
+    /// auto, cpu, vulkan, metal, dx12, or an index of `marlin devices`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Guards in WGSL kernels; by default both kinds on a GPU, none elsewhere.
+    #[arg(long, value_enum)]
+    checks: Option<ChecksArg>,
+    /// Verify only.
+    #[arg(long)]
+    no_time: bool,
+    /// Milliseconds of samples per row.
+    #[arg(long, default_value_t = 300, value_name = "MS")]
+    budget: u64,
+    /// Seed of the inputs.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write JSON to FILE, or to standard output for `-`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ChecksArg {
+    Checked,
+    Unchecked,
+    Both,
+}
+
+pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
+    let families = kernels::select(kernels::families(), &args.names)?;
+    check_case(&families, &args.case)?;
+    let device = open(&args.device)?;
+    let options = CompareOptions {
+        case: args.case.clone(),
+        checks: args.checks.map(|c| match c {
+            ChecksArg::Checked => ChecksChoice::Checked,
+            ChecksArg::Unchecked => ChecksChoice::Unchecked,
+            ChecksArg::Both => ChecksChoice::Both,
+        }),
+        time: !args.no_time,
+        budget: Duration::from_millis(args.budget),
+        seed: args.seed,
+    };
+    let comparison = with_progress(|progress| measure::compare(&device, &families, &options, progress));
+    finish(&device, &comparison, options.seed, args.json.as_deref())
+}
+
+/// Runs `work` with a progress line on standard error, where that is a terminal.
+pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(usize, usize, &str)) -> T) -> T {
+    let bar = ProgressBar::new(1);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let result = work(&mut |done, of, what| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message(what.to_string());
+    });
+    bar.finish_and_clear();
+    result
+}
+
+/// Prints a comparison and judges it.
+pub(crate) fn finish(
+    device: &Device,
+    comparison: &Comparison,
+    seed: u64,
+    json_path: Option<&str>,
+) -> Result<(), Failure> {
+    if let Some(path) = json_path {
+        let value = json!({
+            "schema": 1,
+            "device": device_json(device),
+            "seed": seed,
+            "ceiling_gbps": comparison.ceiling_gbps,
+            "rows": comparison.rows,
+        });
+        write_out(path, &super::json(&value)?)?;
+    }
+    if json_path != Some("-") {
+        print_out(&text(device, comparison, seed))?;
+    }
+    let n_ran = comparison.rows.len() - comparison.n_skipped();
+    match comparison.n_wrong() {
+        0 if n_ran == 0 => Err(Failure::new("nothing ran: every row was skipped")),
+        0 => Ok(()),
+        n => Err(Failure::wrong_result(format!("{n} of {n_ran} results are wrong"))),
+    }
+}
+
+fn device_json(device: &Device) -> serde_json::Value {
+    let mut value = json!({
+        "name": device.name(),
+        "class": machine::class_name(device.caps().class),
+        "caps": machine::caps_json(device.caps()),
+    });
+    match device {
+        Device::Gpu(gpu) => {
+            value["backend"] = json!(gpu.info.backend.to_str());
+            value["driver"] = json!(format!("{} {}", gpu.info.driver, gpu.info.driver_info));
+        }
+    }
+    value
+}
+
+fn text(device: &Device, comparison: &Comparison, seed: u64) -> String {
+    let caps = device.caps();
+    let mut text =
+        format!("{} ({})\n{}\n", device.name(), machine::class_name(caps.class), machine::caps_line(caps));
+    if caps.class == wgpu_marlin::gpu::DeviceClass::Software {
+        text.push_str(
+            "This driver computes on the CPU: its results count, its times say nothing about GPUs.\n",
+        );
+    }
+    let mut rest: &[Row] = &comparison.rows;
+    while let Some(first) = rest.first() {
+        let n = rest.iter().take_while(|r| (&r.family, &r.case) == (&first.family, &first.case)).count();
+        let (group, after) = rest.split_at(n);
+        rest = after;
+        text.push_str(&format!("\n{} {}\n", first.family, first.case));
+        text.push_str(&table::comparison(&group.iter().collect::<Vec<_>>()));
+    }
+    let (n_skipped, n_wrong) = (comparison.n_skipped(), comparison.n_wrong());
+    let n_right = comparison.rows.len() - n_skipped - n_wrong;
+    text.push_str(&format!("\n{n_right} verified, {n_wrong} wrong, {n_skipped} skipped; seed {seed}\n"));
+    text
+}
+
+/// A case name that no chosen family has is a mistake, not an empty table.
+fn check_case(families: &[Family], case: &str) -> Result<(), Failure> {
+    if matches!(case, "all" | "smoke" | "edge" | "bench")
+        || families.iter().any(|f| f.cases.iter().any(|c| c.name == case))
+    {
+        return Ok(());
+    }
+    let names: Vec<_> = families.iter().flat_map(|f| f.cases.iter().map(|c| c.name.as_str())).collect();
+    Err(Failure::new(format!(
+        "there is no case `{case}`; there are smoke, edge, bench, all, {}",
+        names.join(", ")
+    )))
+}

@@ -1,0 +1,154 @@
+//! `marlin lower`: a kernel as MSL, SPIR-V, HLSL or WGSL.
+
+use wgpu_marlin::gpu::{Caps, CoopShape, DeviceClass, ScalarType};
+use wgpu_marlin::kernels::{self, spec::CaseClass};
+use wgpu_marlin::lower::{Checks, Composed, Defines, Files, Lowered, Shader, compose};
+
+use super::{Failure, write_out};
+
+#[derive(clap::Args)]
+pub(crate) struct LowerArgs {
+    /// A kernel of this crate, or a WGSL file.
+    #[arg(value_name = "FAMILY/VARIANT|FILE.wgsl")]
+    what: String,
+    /// The language.
+    #[arg(long, value_enum)]
+    to: Target,
+    /// With the guards that WebGPU demands.
+    #[arg(long)]
+    checked: bool,
+    /// A case of the family; the smoke case by default.
+    #[arg(long)]
+    case: Option<String>,
+    /// Names for the preprocessor, for a file.
+    #[arg(short = 'D', value_name = "NAME[=VALUE]")]
+    define: Vec<String>,
+    /// Write to FILE instead of standard output.
+    #[arg(short = 'o', value_name = "FILE")]
+    out: Option<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Target {
+    Msl,
+    Spirv,
+    Hlsl,
+    Wgsl,
+}
+
+/// Includes relative to the including file.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &str, from: &str) -> Option<String> {
+        let beside = std::path::Path::new(from).parent()?.join(path);
+        std::fs::read_to_string(beside).or_else(|_| std::fs::read_to_string(path)).ok()
+    }
+}
+
+pub(crate) fn run(args: &LowerArgs) -> Result<(), Failure> {
+    let checks = if args.checked { Checks::Checked } else { Checks::Unchecked };
+    let mut text = String::new();
+    if args.what.ends_with(".wgsl") {
+        let source = std::fs::read_to_string(&args.what)
+            .map_err(|e| Failure::new(format!("cannot read {}: {e}", args.what)))?;
+        let mut defines = Defines::new();
+        for d in &args.define {
+            let (name, value) = d.split_once('=').unwrap_or((d, "1"));
+            defines.set(name, value);
+        }
+        let lowered = Lowered::new(file(&args.what, &source, &defines)?)?;
+        let entries: Vec<String> = lowered
+            .module
+            .entry_points
+            .iter()
+            .filter(|e| e.stage == wgpu_marlin::lower::ShaderStage::Compute)
+            .map(|e| e.name.clone())
+            .collect();
+        if entries.is_empty() {
+            return Err(Failure::new(format!("{} has no compute entry point", args.what)));
+        }
+        for entry in entries {
+            text.push_str(&print(&lowered, &entry, args.to, checks, &args.what)?);
+        }
+    } else {
+        for shader in shaders(args)? {
+            text.push_str(&print(&shader.lower()?, Shader::ENTRY, args.to, checks, &shader.label())?);
+        }
+    }
+    write_out(args.out.as_deref().unwrap_or("-"), &text)
+}
+
+/// A file with directives is composed, one without is read as it is.
+fn file(name: &str, source: &str, defines: &Defines) -> Result<Composed, Failure> {
+    Ok(compose(name, source, defines, &Disk)?)
+}
+
+/// The shaders of a variant at a case, as they would run on an Apple GPU.
+fn shaders(args: &LowerArgs) -> Result<Vec<Shader>, Failure> {
+    let families = kernels::select(kernels::families(), std::slice::from_ref(&args.what))?;
+    let family = &families[0];
+    let [variant] = &family.variants[..] else {
+        let names: Vec<_> = family.variants.iter().map(|v| v.name).collect();
+        return Err(Failure::new(format!("name one of the variants of {}: {}", args.what, names.join(", "))));
+    };
+    let case = match &args.case {
+        None => family.cases.iter().find(|c| c.class == CaseClass::Smoke),
+        Some(name) => family.cases.iter().find(|c| c.name == *name),
+    };
+    let case = case.ok_or_else(|| Failure::new(format!("{} has no such case", family.name)))?;
+    let plan = case
+        .plan(variant.ix, &apple_caps())
+        .map_err(|e| Failure::new(format!("{} does not run at {}: {e}", args.what, case.name)))?;
+    Ok(plan.dispatches.into_iter().map(|d| d.shader).collect())
+}
+
+/// What an Apple GPU of family 7 or later offers through wgpu.
+pub(crate) fn apple_caps() -> Caps {
+    let coop = |ab, c| CoopShape { m: 8, n: 8, k: 8, ab, c };
+    Caps {
+        class: DeviceClass::IntegratedGpu,
+        f16: true,
+        int16: true,
+        subgroups: true,
+        subgroup_size: Some(32),
+        coop: vec![
+            coop(ScalarType::F16, ScalarType::F16),
+            coop(ScalarType::F16, ScalarType::F32),
+            coop(ScalarType::F32, ScalarType::F32),
+        ],
+        max_workgroup_memory: 32 << 10,
+        max_invocations: 1024,
+        max_binding_bytes: 4 << 30,
+        max_buffer_bytes: 4 << 30,
+        max_texture_side: 16_384,
+        max_workgroups: 65_535,
+        timestamps: true,
+        msl: true,
+    }
+}
+
+fn print(
+    lowered: &Lowered,
+    entry: &str,
+    target: Target,
+    checks: Checks,
+    label: &str,
+) -> Result<String, Failure> {
+    Ok(match target {
+        Target::Msl => {
+            let msl = lowered.to_msl(entry, checks)?;
+            format!("// {label}: {}\n{}", msl.options, msl.text)
+        }
+        Target::Hlsl => format!("// {label}\n{}", lowered.to_hlsl(entry, checks)?),
+        Target::Wgsl => format!("// {label}\n{}", lowered.to_wgsl()?),
+        Target::Spirv => {
+            let mut text = format!("; {label}: SPIR-V 1.4, one word per column\n");
+            for line in lowered.to_spirv(entry, checks)?.chunks(8) {
+                let words: Vec<_> = line.iter().map(|w| format!("{w:08x}")).collect();
+                text.push_str(&format!("{}\n", words.join(" ")));
+            }
+            text
+        }
+    })
+}

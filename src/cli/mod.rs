@@ -1,0 +1,103 @@
+//! The command line. Each subcommand has a file; this one has what they share.
+
+mod bench;
+mod compare;
+mod lower;
+mod machine;
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use wgpu_marlin::gpu::{DeviceChoice, Gpu};
+use wgpu_marlin::measure::Device;
+
+/// Portable GPU kernels of quantized LLMs, compared, measured and audited.
+#[derive(Parser)]
+#[command(name = "marlin", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the devices of this machine.
+    Devices(machine::DevicesArgs),
+    /// List families, variants and cases.
+    List(machine::ListArgs),
+    /// Verify variants against the reference, time them, and rank them.
+    Compare(compare::CompareArgs),
+    /// Measure bandwidth by access pattern.
+    Bench(bench::BenchArgs),
+    /// Print a kernel as another language.
+    Lower(lower::LowerArgs),
+}
+
+/// A failure's one line, and the process's exit code: 1 for a wrong result, 2 where the tool could not do
+/// its work.
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+
+    pub(crate) fn wrong_result(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: 1 }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(e: E) -> Self {
+        Self::new(e)
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Devices(args) => machine::devices(&args),
+        Command::List(args) => machine::list(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Lower(args) => lower::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("marlin: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Opens what `--device` names.
+pub(crate) fn open(choice: &str) -> Result<Device, Failure> {
+    let choice: DeviceChoice = choice.parse()?;
+    Ok(Device::Gpu(Box::new(pollster::block_on(Gpu::open(&choice))?)))
+}
+
+/// Writes `text` to standard output for `-`, else to the file.
+pub(crate) fn write_out(path: &str, text: &str) -> Result<(), Failure> {
+    if path == "-" {
+        return print_out(text);
+    }
+    std::fs::write(path, text).map_err(|e| Failure::new(format!("cannot write {path}: {e}")))
+}
+
+/// Prints to standard output; a reader that went away is no failure.
+pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A value as pretty JSON with a final newline.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}

@@ -1,0 +1,86 @@
+//! Rows of a comparison as a terminal table.
+
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use wgpu_marlin::measure::Row;
+
+/// Rows of plain cells without lines.
+pub(crate) fn plain(rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for row in rows {
+        table.add_row(row);
+    }
+    let lines: Vec<String> = table.lines().map(|l| l.trim_end().to_string() + "\n").collect();
+    lines.concat()
+}
+
+/// A time in the unit that reads best.
+pub(crate) fn time(ns: f64) -> String {
+    match ns {
+        t if t < 1e3 => format!("{t:.0} ns"),
+        t if t < 1e6 => format!("{:.1} µs", t / 1e3),
+        t if t < 1e9 => format!("{:.2} ms", t / 1e6),
+        t => format!("{:.2} s", t / 1e9),
+    }
+}
+
+/// The rows of one family and case.
+pub(crate) fn comparison(rows: &[&Row]) -> String {
+    let flops = rows.iter().any(|r| r.tflops.is_some());
+    let traced = rows.iter().any(|r| r.fetched_bytes.is_some());
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut header = vec!["variant", "role", "code", "time", "GB/s", "of copy", "vs naive"];
+    if flops {
+        header.insert(5, "TFLOPS");
+    }
+    if traced {
+        header.push("fetched/useful");
+    }
+    header.push("max error / tolerance");
+    table.set_header(header.iter().map(|h| Cell::new(h)));
+    for r in rows {
+        let or_dash = |v: Option<String>| v.unwrap_or_else(|| "–".into());
+        let mut cells = vec![
+            Cell::new(&r.variant),
+            Cell::new(r.role),
+            Cell::new(format!("{} {}", r.source, r.checks)),
+            right(or_dash(r.time_ns.map(time))),
+            right(or_dash(r.gbps.map(|g| if g < 10.0 { format!("{g:.2}") } else { format!("{g:.0}") }))),
+        ];
+        if flops {
+            cells.push(right(or_dash(r.tflops.map(|t| format!("{t:.2}")))));
+        }
+        cells.push(right(or_dash(r.ceiling_fraction.map(|f| format!("{f:.2}")))));
+        cells.push(right(or_dash(r.speedup_vs_naive.map(|s| format!("{s:.2}×")))));
+        if traced {
+            let ratio = r.fetched_bytes.map(|f| f as f64 / r.useful_bytes.max(1) as f64);
+            cells.push(right(or_dash(ratio.map(|x| format!("{x:.2}")))));
+        }
+        cells.push(match (&r.skipped, &r.failure) {
+            (Some(why), _) => Cell::new(format!("skipped: {why}")).fg(Color::Yellow),
+            (_, Some(why)) => Cell::new(format!("WRONG: {why}")).fg(Color::Red),
+            _ => Cell::new(error_cell(r)),
+        });
+        table.add_row(cells);
+    }
+    let lines: Vec<String> = table.lines().map(|l| l.trim_end().to_string() + "\n").collect();
+    lines.concat()
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn error_cell(r: &Row) -> String {
+    let sampled = if r.checked_elements < r.elements {
+        format!(", {:.1} % of elements", 100.0 * r.checked_elements as f64 / r.elements as f64)
+    } else {
+        String::new()
+    };
+    match (r.max_err, r.tolerance) {
+        (Some(0.0), _) => format!("exact{sampled}"),
+        (Some(e), Some(t)) => format!("{e:.1e} / {t:.1e}{sampled}"),
+        _ => format!("exact{sampled}"),
+    }
+}

@@ -1,0 +1,320 @@
+//! The vocabulary of rooms: families, variants, cases, problems with their reference, and costs.
+//!
+//! A room's own spec type (shapes, format, options) stays inside the room: [`Family::new`] takes typed
+//! tables and hands out cases that hide the type, so that drivers treat all families alike.
+
+use std::sync::Arc;
+
+use crate::gpu::{Caps, Plan};
+
+/// What a variant stands for in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The measure of what the device can do: a plain copy.
+    Ceiling,
+    /// As commonly written.
+    Naive,
+    /// As common advice recommends; measured, not believed.
+    Advised,
+    /// The best known here.
+    Optimized,
+}
+
+impl Role {
+    /// The name that reports print.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ceiling => "ceiling",
+            Self::Naive => "naive",
+            Self::Advised => "advised",
+            Self::Optimized => "optimized",
+        }
+    }
+}
+
+/// Why a variant cannot run a case on a device: a sentence part such as "needs shader-f16".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+impl Refusal {
+    /// A refusal because of a missing capability or an unsupported shape.
+    pub fn needs(what: impl std::fmt::Display) -> Self {
+        Self(format!("needs {what}"))
+    }
+}
+
+/// A row of a room's table of variants.
+pub struct Variant<S> {
+    /// Name, as in `FAMILY/NAME`.
+    pub name: &'static str,
+    /// What it stands for.
+    pub role: Role,
+    /// How it lays out its work, in one phrase.
+    pub about: &'static str,
+    /// What it runs for a spec on a device, or why it cannot.
+    pub plan: fn(&S, &Caps) -> Result<Plan, Refusal>,
+    /// Whether its shaders have Metal twins.
+    pub twin: bool,
+    /// Its own problem, where it does not compute what the room's other variants do.
+    pub problem: Option<fn(&S, u64) -> Problem>,
+}
+
+/// What is known of a variant without its room's types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariantInfo {
+    /// The index that [`Case`]'s methods take.
+    pub ix: usize,
+    /// Name, as in `FAMILY/NAME`.
+    pub name: &'static str,
+    /// What it stands for.
+    pub role: Role,
+    /// How it lays out its work, in one phrase.
+    pub about: &'static str,
+    /// Whether its shaders have Metal twins.
+    pub twin: bool,
+}
+
+/// What a case is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CaseClass {
+    /// Small, quick, telling: what `compare` runs by default.
+    Smoke,
+    /// Tile edges, odd shapes, extreme values: for verification only.
+    Edge,
+    /// Large enough to time on a real GPU.
+    Bench,
+}
+
+/// One shape with its options, ready to be generated, planned and run.
+#[derive(Clone)]
+pub struct Case {
+    /// Unique within the family.
+    pub name: String,
+    /// What it is for.
+    pub class: CaseClass,
+    problem: Arc<dyn Fn(usize, u64) -> Problem + Send + Sync>,
+    plan: Arc<dyn Fn(usize, &Caps) -> Result<Plan, Refusal> + Send + Sync>,
+    own_problem: Vec<bool>,
+}
+
+impl Case {
+    /// A room's spec as a case over that room's variants.
+    pub fn new<S: Clone + Send + Sync + 'static>(
+        name: impl Into<String>,
+        class: CaseClass,
+        spec: S,
+        variants: &'static [Variant<S>],
+        problem: impl Fn(&S, u64) -> Problem + Send + Sync + 'static,
+    ) -> Self {
+        let for_plan = spec.clone();
+        Self {
+            name: name.into(),
+            class,
+            problem: Arc::new(move |ix, seed| match variants[ix].problem {
+                Some(own) => own(&spec, seed),
+                None => problem(&spec, seed),
+            }),
+            plan: Arc::new(move |ix, caps| (variants[ix].plan)(&for_plan, caps)),
+            own_problem: variants.iter().map(|v| v.problem.is_some()).collect(),
+        }
+    }
+
+    /// Inputs, reference and cost for the variant with this index, generated from `seed`.
+    pub fn problem(&self, variant_ix: usize, seed: u64) -> Problem {
+        (self.problem)(variant_ix, seed)
+    }
+
+    /// Whether the variant computes something else than its room's other variants.
+    pub fn has_own_problem(&self, variant_ix: usize) -> bool {
+        self.own_problem[variant_ix]
+    }
+
+    /// What the variant runs on a device, or why it cannot.
+    pub fn plan(&self, variant_ix: usize, caps: &Caps) -> Result<Plan, Refusal> {
+        (self.plan)(variant_ix, caps)
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+/// A kernel family: what drivers see of a room.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// One word, the same in `src/kernels/`, `wgsl/`, `msl/`, the command and reports.
+    pub name: &'static str,
+    /// What it computes, in one line.
+    pub summary: &'static str,
+    /// All variants, in the order that reports print them.
+    pub variants: Vec<VariantInfo>,
+    /// All cases.
+    pub cases: Vec<Case>,
+}
+
+impl Family {
+    /// A room as a family.
+    pub fn new<S>(
+        name: &'static str,
+        summary: &'static str,
+        variants: &'static [Variant<S>],
+        cases: Vec<Case>,
+    ) -> Self {
+        let info = |(ix, v): (usize, &Variant<S>)| VariantInfo {
+            ix,
+            name: v.name,
+            role: v.role,
+            about: v.about,
+            twin: v.twin,
+        };
+        Self { name, summary, variants: variants.iter().enumerate().map(info).collect(), cases }
+    }
+
+    /// Keeps the variants whose names pass.
+    pub fn keep_variants(&mut self, keep: impl Fn(&str) -> bool) {
+        self.variants.retain(|v| keep(v.name));
+    }
+}
+
+/// Element type of an output buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Elem {
+    /// 16-bit float.
+    F16,
+    /// 32-bit float.
+    F32,
+    /// 32-bit unsigned integer.
+    U32,
+}
+
+impl Elem {
+    /// Bytes of one element.
+    pub fn size_bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 | Self::U32 => 4,
+        }
+    }
+
+    /// The spacing of values near 1.
+    pub fn epsilon(self) -> f64 {
+        match self {
+            Self::F16 => 2f64.powi(-10),
+            Self::F32 => f64::from(f32::EPSILON),
+            Self::U32 => 0.0,
+        }
+    }
+}
+
+/// An input buffer.
+#[derive(Clone, Debug)]
+pub struct Operand {
+    /// The name that shaders bind it by.
+    pub name: &'static str,
+    /// Its contents.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What one output element must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Want {
+    /// |got − value| ≤ bound. NaN never passes.
+    Near {
+        /// The reference's value.
+        value: f64,
+        /// The derived tolerance.
+        bound: f64,
+    },
+    /// One of these integers, where the reference is a tie within rounding.
+    OneOf(Vec<u32>),
+}
+
+/// An output buffer with its reference, computed row by row so that large ones can be sampled.
+#[derive(Clone)]
+pub struct Output {
+    /// The name that shaders bind it by.
+    pub name: &'static str,
+    /// Element type.
+    pub elem: Elem,
+    /// Rows that the reference computes one by one.
+    pub n_rows: usize,
+    /// Elements of a row.
+    pub row_len: usize,
+    /// Multiply-adds that the reference spends on a row: decides how many rows can be checked.
+    pub row_cost: u64,
+    /// The reference.
+    pub row: Arc<dyn Fn(usize) -> Vec<Want> + Send + Sync>,
+}
+
+impl Output {
+    /// Size of the buffer in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.n_rows * self.row_len * self.elem.size_bytes()
+    }
+}
+
+/// What a computation costs at least, whatever kernel does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Bytes that must move: each input read once, each output written once.
+    pub useful_bytes: u64,
+    /// Floating-point operations, a multiply-add counted as two.
+    pub flops: u64,
+    /// Which memory the bytes move through.
+    pub space: Space,
+}
+
+/// Which memory a cost is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Device memory: comparable with the copy ceiling.
+    Storage,
+    /// Workgroup memory: not comparable with it.
+    Workgroup,
+}
+
+/// Inputs, outputs with their reference, and cost: all that is needed to judge any variant.
+#[derive(Clone)]
+pub struct Problem {
+    /// Input buffers.
+    pub inputs: Vec<Operand>,
+    /// Output buffers.
+    pub outputs: Vec<Output>,
+    /// The least cost.
+    pub cost: Cost,
+}
+
+impl Problem {
+    /// The bytes of an input.
+    pub fn input(&self, name: &str) -> Option<&Arc<[u8]>> {
+        self.inputs.iter().find(|o| o.name == name).map(|o| &o.bytes)
+    }
+}
+
+/// Seeded pseudo-random numbers for inputs (SplitMix64, Steele et al. 2014): the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// The next 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// An integer below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(n)) >> 64) as u64
+    }
+
+    /// A float in −1 .. 1.
+    pub fn unit(&mut self) -> f32 {
+        ((self.bits() >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+    }
+}

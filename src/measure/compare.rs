@@ -1,0 +1,264 @@
+//! The one driver of comparisons: generate, run, verify, time, rank.
+
+use std::time::Duration;
+
+use super::{Device, Row, Workload, verify};
+use crate::gpu::{DeviceClass, GpuError, Language};
+use crate::kernels::spec::{Case, CaseClass, Family, Problem, Role, Space, VariantInfo};
+use crate::lower::Checks;
+
+/// Which guards generated code carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChecksChoice {
+    /// As WebGPU demands.
+    Checked,
+    /// None: sound because shapes were validated.
+    Unchecked,
+    /// A row for each.
+    Both,
+}
+
+/// What to compare, and how long.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// Case names to run; or one of `smoke`, `edge`, `bench`, `all`.
+    pub case: String,
+    /// Which guards WGSL rows carry; `None` for both on a GPU and none elsewhere.
+    pub checks: Option<ChecksChoice>,
+    /// Whether to time what was verified.
+    pub time: bool,
+    /// Time to spend on the samples of one row.
+    pub budget: Duration,
+    /// Seed of all inputs.
+    pub seed: u64,
+}
+
+impl Default for CompareOptions {
+    fn default() -> Self {
+        Self { case: "smoke".into(), checks: None, time: true, budget: Duration::from_millis(300), seed: 1 }
+    }
+}
+
+/// The rows of a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Comparison {
+    /// In order of family, case, variant.
+    pub rows: Vec<Row>,
+    /// GB/s of the copy that ceilings are shares of.
+    pub ceiling_gbps: Option<f64>,
+}
+
+impl Comparison {
+    /// Rows that ran and were wrong.
+    pub fn n_wrong(&self) -> usize {
+        self.rows.iter().filter(|r| !r.verified && r.skipped.is_none()).count()
+    }
+
+    /// Rows that did not run.
+    pub fn n_skipped(&self) -> usize {
+        self.rows.iter().filter(|r| r.skipped.is_some()).count()
+    }
+}
+
+fn chosen(case: &Case, choice: &str) -> bool {
+    match choice {
+        "all" => true,
+        "smoke" => case.class == CaseClass::Smoke,
+        "edge" => case.class == CaseClass::Edge,
+        "bench" => case.class == CaseClass::Bench,
+        name => case.name == name,
+    }
+}
+
+/// Verifies and times every chosen variant of every chosen case. `progress` hears of each row before it is
+/// made, as (number, of how many, what). Submits and waits.
+///
+/// The copy ceiling is measured first, on the device at hand, at a size past its caches.
+pub fn compare(
+    device: &Device,
+    families: &[Family],
+    options: &CompareOptions,
+    progress: &mut dyn FnMut(usize, usize, &str),
+) -> Comparison {
+    let mut comparison = Comparison::default();
+    let jobs: Vec<_> = families
+        .iter()
+        .flat_map(|f| {
+            let cases = f.cases.iter().filter(|c| chosen(c, &options.case));
+            cases.flat_map(move |c| f.variants.iter().map(move |v| (f, c, v)))
+        })
+        .collect();
+    let n = jobs.len() + 1;
+    progress(0, n, "copy ceiling");
+    if options.time
+        && let Some(row) = device_row(device, options)
+    {
+        comparison.ceiling_gbps = row.gbps;
+        comparison.rows.push(row);
+    }
+    let mut shared: Option<(String, Problem)> = None;
+    for (i, (family, case, variant)) in jobs.into_iter().enumerate() {
+        progress(i + 1, n, &format!("{}/{} {}", family.name, variant.name, case.name));
+        let own;
+        let problem = if case.has_own_problem(variant.ix) {
+            own = case.problem(variant.ix, options.seed);
+            &own
+        } else {
+            let key = format!("{}/{}", family.name, case.name);
+            match &mut shared {
+                Some((k, p)) if *k == key => p,
+                other => &other.insert((key, case.problem(variant.ix, options.seed))).1,
+            }
+        };
+        for language in languages(device, variant, options) {
+            let mut row = make_row(device, family.name, case, variant, problem, language, options);
+            if problem.cost.space == Space::Storage {
+                row.ceiling_fraction = row.gbps.zip(comparison.ceiling_gbps).map(|(g, c)| g / c);
+            }
+            comparison.rows.push(row);
+        }
+    }
+    fill_speedups(&mut comparison.rows);
+    comparison
+}
+
+/// The copy row: what this device moves at best, measured.
+pub fn device_row(device: &Device, options: &CompareOptions) -> Option<Row> {
+    let real = !matches!(device.caps().class, DeviceClass::Software | DeviceClass::Executor);
+    let most = device.caps().max_binding_bytes.min(device.caps().max_buffer_bytes) / 4;
+    let n = if real { most.min(128 << 20) } else { 1 << 20 };
+    let n = n / crate::kernels::patterns::GRANULE * crate::kernels::patterns::GRANULE;
+    let spec = crate::kernels::patterns::Spec::new(n).ok()?;
+    let case = crate::kernels::patterns::case(spec, CaseClass::Bench);
+    let family = crate::kernels::patterns::family();
+    let variant = family.variants.iter().find(|v| v.role == Role::Ceiling)?;
+    let problem = case.problem(variant.ix, options.seed);
+    let language = Language::Wgsl(Checks::Unchecked);
+    let mut row = make_row(device, family.name, &case, variant, &problem, language, options);
+    row.ceiling_fraction = row.gbps.map(|_| 1.0);
+    Some(row)
+}
+
+fn languages(device: &Device, variant: &VariantInfo, options: &CompareOptions) -> Vec<Language> {
+    let caps = device.caps();
+    let real = !matches!(caps.class, DeviceClass::Software | DeviceClass::Executor);
+    let both = if real { ChecksChoice::Both } else { ChecksChoice::Unchecked };
+    let mut languages = match options.checks.unwrap_or(both) {
+        ChecksChoice::Checked => vec![Language::Wgsl(Checks::Checked)],
+        ChecksChoice::Unchecked => vec![Language::Wgsl(Checks::Unchecked)],
+        ChecksChoice::Both => vec![Language::Wgsl(Checks::Checked), Language::Wgsl(Checks::Unchecked)],
+    };
+    if caps.msl && variant.twin {
+        languages.push(Language::Msl);
+    }
+    languages
+}
+
+fn make_row(
+    device: &Device,
+    family: &str,
+    case: &Case,
+    variant: &VariantInfo,
+    problem: &Problem,
+    language: Language,
+    options: &CompareOptions,
+) -> Row {
+    let (source, checks) = match language {
+        Language::Wgsl(Checks::Checked) => ("wgsl", "checked"),
+        Language::Wgsl(Checks::Unchecked) => ("wgsl", "unchecked"),
+        Language::Msl => ("msl", "native"),
+    };
+    let mut row = Row {
+        family: family.to_string(),
+        variant: variant.name.to_string(),
+        role: variant.role.name(),
+        source,
+        checks,
+        case: case.name.clone(),
+        device: device.name().to_string(),
+        verified: false,
+        failure: None,
+        checked_elements: 0,
+        elements: 0,
+        max_err: None,
+        tolerance: None,
+        time_ns: None,
+        timing_method: None,
+        samples: 0,
+        useful_bytes: problem.cost.useful_bytes,
+        fetched_bytes: None,
+        gbps: None,
+        ceiling_fraction: None,
+        tflops: None,
+        speedup_vs_naive: None,
+        skipped: None,
+    };
+    let plan = match case.plan(variant.ix, device.caps()) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            row.skipped = Some(refusal.to_string());
+            return row;
+        }
+    };
+    let Device::Gpu(gpu) = device;
+    let workload = match Workload::new(gpu, problem, &plan, language, options.time) {
+        Ok(w) => w,
+        // What does not fit the device is a refusal; anything else is a fault.
+        Err(super::RunError::Gpu(e @ (GpuError::Limit { .. } | GpuError::Missing { .. }))) => {
+            row.skipped = Some(e.to_string());
+            return row;
+        }
+        Err(e) => {
+            row.failure = Some(e.to_string());
+            return row;
+        }
+    };
+    let outputs = match workload.run_blocking() {
+        Ok(outputs) => outputs,
+        Err(e) => {
+            row.failure = Some(e.to_string());
+            return row;
+        }
+    };
+    let verdict = verify(problem, &outputs, options.seed);
+    row.verified = verdict.failure.is_none();
+    row.failure = verdict.failure;
+    row.checked_elements = verdict.checked_elements;
+    row.elements = verdict.elements;
+    (row.max_err, row.tolerance) = verdict.worst.unzip();
+    if !(row.verified && options.time) {
+        return row;
+    }
+    match workload.time_blocking(options.budget) {
+        Ok(timings) => {
+            row.timing_method = Some(timings.method.name());
+            row.samples = timings.samples_ns.len();
+            row.time_ns = timings.median_ns();
+            row.gbps = row.time_ns.map(|t| problem.cost.useful_bytes as f64 / t);
+            let flops = problem.cost.flops;
+            row.tflops = row.time_ns.filter(|_| flops > 0).map(|t| flops as f64 / t / 1e3);
+        }
+        Err(e) => {
+            row.verified = false;
+            row.failure = Some(format!("timing: {e}"));
+        }
+    }
+    row
+}
+
+/// Speed-ups over the first naive WGSL row of the same family, case and checks. `patterns` has none: its
+/// variants compute different things.
+fn fill_speedups(rows: &mut [Row]) {
+    for i in 0..rows.len() {
+        let same = |r: &&Row| r.family == rows[i].family && r.case == rows[i].case;
+        let checks = if rows[i].checks == "native" { "unchecked" } else { rows[i].checks };
+        let naive = rows
+            .iter()
+            .filter(same)
+            .find(|r| r.role == Role::Naive.name() && r.checks == checks && r.time_ns.is_some())
+            .and_then(|r| r.time_ns);
+        if rows[i].family != "patterns" {
+            rows[i].speedup_vs_naive = naive.zip(rows[i].time_ns).map(|(n, t)| n / t);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+// output[i] = input[i + O]
+//
+// An invocation owns one f32 of the output. Lane l reads word base + O + l: contiguous, but a subgroup's
+// first byte is 4·O past a block boundary. O is the constant OFFSET.
+#include "common/grid.wgsl"
+
+struct Params {
+    n: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>; // [n + O]
+@group(0) @binding(2) var<storage, read_write> output: array<f32>; // [n]
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = workgroup_index(workgroup_id, num_workgroups) * 256u + lane;
+    if i < params.n {
+        output[i] = input[i + {{OFFSET}}u];
+    }
+}
