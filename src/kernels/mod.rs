@@ -4,6 +4,7 @@
 //! operation that an app calls · the reference · the cases · the cost · the variants. [`spec`] has the
 //! vocabulary.
 
+pub mod op;
 pub mod patterns;
 pub mod spec;
 
