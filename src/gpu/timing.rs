@@ -99,6 +99,27 @@ mod blocking {
             Ok(Timings { method, samples_ns, runs_per_sample: runs })
         }
 
+        /// Time of exactly `runs` runs, for harnesses that choose their own counts; `None` where the
+        /// driver's clock gave nothing. Submits and waits.
+        pub fn time_runs_blocking(
+            &self,
+            copies: &[Recording],
+            runs: u64,
+        ) -> Result<Option<Duration>, GpuError> {
+            let queries = if self.caps.timestamps { self.queries()? } else { None };
+            let (mut next, mut left, mut total_ns) = (0, runs, 0.0);
+            while left > 0 {
+                let n = left.min(u64::from(MAX_RUNS)) as u32;
+                let ns = self.sample(copies, &mut next, n, queries.as_ref())?;
+                if ns <= 0.0 {
+                    return Ok(None);
+                }
+                total_ns += ns;
+                left -= u64::from(n);
+            }
+            Ok(Some(Duration::from_nanos(total_ns as u64)))
+        }
+
         /// Nanoseconds of a pass with `runs` runs.
         fn sample(
             &self,

@@ -163,6 +163,13 @@ impl<'a> Workload<'a> {
     }
 }
 
+impl Workload<'_> {
+    /// Time of exactly `runs` runs: see [`Gpu::time_runs_blocking`].
+    pub fn time_runs_blocking(&self, runs: u64) -> Result<Option<std::time::Duration>, GpuError> {
+        self.gpu.time_runs_blocking(&self.copies, runs)
+    }
+}
+
 impl Device {
     /// Runs a plan once and returns its outputs. Submits and waits.
     pub fn run_blocking(

@@ -1,0 +1,70 @@
+//! Criterion over the registry: every variant is verified, then timed on the GPU's own clock.
+//!
+//! `cargo bench --bench kernels -- gemv` runs one family. The first GPU is used; where there is only a
+//! software driver, the small smoke cases run, so that the benches themselves are tested.
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use wgpu_marlin::gpu::{self, DeviceChoice, DeviceClass, Gpu, Language};
+use wgpu_marlin::kernels::{self, spec::CaseClass};
+use wgpu_marlin::lower::Checks;
+use wgpu_marlin::measure::{Workload, verify};
+
+/// The best GPU, or a software one, or none.
+fn open() -> Option<Gpu> {
+    let auto = pollster::block_on(Gpu::open(&DeviceChoice::Auto));
+    auto.or_else(|_| pollster::block_on(Gpu::open(&DeviceChoice::Index(0)))).ok()
+}
+
+fn kernels(criterion: &mut Criterion) {
+    let Some(gpu) = open() else {
+        println!("skipped: no GPU adapter among {}", pollster::block_on(gpu::adapters()).len());
+        return;
+    };
+    let software = gpu.caps.class == DeviceClass::Software;
+    let wanted = if software { CaseClass::Smoke } else { CaseClass::Bench };
+    for family in kernels::families() {
+        for case in family.cases.iter().filter(|c| c.class == wanted) {
+            let mut group = criterion.benchmark_group(format!("{}/{}", family.name, case.name));
+            group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1)).sample_size(10);
+            let mut shared = None;
+            for variant in &family.variants {
+                let plan = match case.plan(variant.ix, &gpu.caps) {
+                    Ok(plan) => plan,
+                    Err(why) => {
+                        println!("skipped {}/{}: {why}", family.name, variant.name);
+                        continue;
+                    }
+                };
+                let own = case.has_own_problem(variant.ix).then(|| case.problem(variant.ix, 1));
+                let problem = own.as_ref().unwrap_or_else(|| shared.get_or_insert_with(|| case.problem(variant.ix, 1)));
+                let twin = (gpu.caps.msl && variant.twin).then_some((Language::Msl, "msl"));
+                for (language, code) in [(Language::Wgsl(Checks::Unchecked), "wgsl")].into_iter().chain(twin) {
+                    let workload = match Workload::new(&gpu, problem, &plan, language, true) {
+                        Ok(workload) => workload,
+                        Err(why) => {
+                            println!("skipped {}/{}: {why}", family.name, variant.name);
+                            continue;
+                        }
+                    };
+                    let outputs = workload.run_blocking().expect("the kernel runs");
+                    let verdict = verify(problem, &outputs, 1);
+                    assert_eq!(verdict.failure, None, "{}/{} is wrong", family.name, variant.name);
+                    group.throughput(Throughput::Bytes(problem.cost.useful_bytes));
+                    let id = BenchmarkId::new(format!("{}/{code}", variant.name), &gpu.info.name);
+                    group.bench_function(id, |bencher| {
+                        bencher.iter_custom(|runs| {
+                            let time = workload.time_runs_blocking(runs).expect("the device runs");
+                            time.expect("the device's clock runs")
+                        });
+                    });
+                }
+            }
+            group.finish();
+        }
+    }
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);
