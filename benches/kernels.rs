@@ -27,7 +27,10 @@ fn kernels(criterion: &mut Criterion) {
     for family in kernels::families() {
         for case in family.cases.iter().filter(|c| c.class == wanted) {
             let mut group = criterion.benchmark_group(format!("{}/{}", family.name, case.name));
-            group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1)).sample_size(10);
+            group
+                .warm_up_time(Duration::from_millis(100))
+                .measurement_time(Duration::from_secs(1))
+                .sample_size(10);
             let mut shared = None;
             for variant in &family.variants {
                 let plan = match case.plan(variant.ix, &gpu.caps) {
@@ -38,9 +41,11 @@ fn kernels(criterion: &mut Criterion) {
                     }
                 };
                 let own = case.has_own_problem(variant.ix).then(|| case.problem(variant.ix, 1));
-                let problem = own.as_ref().unwrap_or_else(|| shared.get_or_insert_with(|| case.problem(variant.ix, 1)));
+                let problem =
+                    own.as_ref().unwrap_or_else(|| shared.get_or_insert_with(|| case.problem(variant.ix, 1)));
                 let twin = (gpu.caps.msl && variant.twin).then_some((Language::Msl, "msl"));
-                for (language, code) in [(Language::Wgsl(Checks::Unchecked), "wgsl")].into_iter().chain(twin) {
+                for (language, code) in [(Language::Wgsl(Checks::Unchecked), "wgsl")].into_iter().chain(twin)
+                {
                     let workload = match Workload::new(&gpu, problem, &plan, language, true) {
                         Ok(workload) => workload,
                         Err(why) => {

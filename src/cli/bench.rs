@@ -46,5 +46,5 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     };
     let comparison =
         compare::with_progress(|progress| measure::compare(&device, &[family], &options, progress));
-    compare::finish(&device, &comparison, options.seed, args.json.as_deref())
+    compare::finish(&device, &comparison, options.seed, args.json.as_deref(), None)
 }

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgpu_marlin::kernels::{self, spec::Family};
 use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Device, Row};
+use wgpu_marlin::report::{Page, comparison_html};
 
 use super::{Failure, machine, open, print_out, table, write_out};
 
@@ -35,6 +36,9 @@ pub(crate) struct CompareArgs {
     /// Write JSON to FILE, or to standard output for `-`.
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
+    /// Write a page with charts to FILE.
+    #[arg(long, value_name = "FILE")]
+    html: Option<String>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -60,7 +64,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         seed: args.seed,
     };
     let comparison = with_progress(|progress| measure::compare(&device, &families, &options, progress));
-    finish(&device, &comparison, options.seed, args.json.as_deref())
+    let html = args.html.as_deref();
+    finish(&device, &comparison, options.seed, args.json.as_deref(), html)
 }
 
 /// Runs `work` with a progress line on standard error, where that is a terminal.
@@ -84,7 +89,14 @@ pub(crate) fn finish(
     comparison: &Comparison,
     seed: u64,
     json_path: Option<&str>,
+    html_path: Option<&str>,
 ) -> Result<(), Failure> {
+    if let Some(path) = html_path {
+        let mut facts = device_facts(device);
+        facts.push(summary(comparison, seed));
+        let page = Page { title: &format!("wgpu-marlin on {}", device.name()), facts };
+        write_out(path, &comparison_html(&page, comparison)?)?;
+    }
     if let Some(path) = json_path {
         let value = json!({
             "schema": 1,
@@ -138,10 +150,30 @@ fn text(device: &Device, comparison: &Comparison, seed: u64) -> String {
         text.push_str(&format!("\n{} {}\n", first.family, first.case));
         text.push_str(&table::comparison(&group.iter().collect::<Vec<_>>()));
     }
+    text.push_str(&format!("\n{}\n", summary(comparison, seed)));
+    text
+}
+
+/// The device in lines.
+fn device_facts(device: &Device) -> Vec<String> {
+    let caps = device.caps();
+    let Device::Gpu(gpu) = device;
+    let (backend, driver) = (gpu.info.backend.to_str(), &gpu.info.driver);
+    let class = machine::class_name(caps.class);
+    let mut facts = vec![
+        format!("{} ({class}, {backend}, {driver} {})", device.name(), gpu.info.driver_info),
+        machine::caps_line(caps),
+    ];
+    if caps.class == wgpu_marlin::gpu::DeviceClass::Software {
+        facts.push("This driver computes on the CPU: results count, times say nothing about GPUs.".into());
+    }
+    facts
+}
+
+fn summary(comparison: &Comparison, seed: u64) -> String {
     let (n_skipped, n_wrong) = (comparison.n_skipped(), comparison.n_wrong());
     let n_right = comparison.rows.len() - n_skipped - n_wrong;
-    text.push_str(&format!("\n{n_right} verified, {n_wrong} wrong, {n_skipped} skipped; seed {seed}\n"));
-    text
+    format!("{n_right} verified, {n_wrong} wrong, {n_skipped} skipped; seed {seed}")
 }
 
 /// A case name that no chosen family has is a mistake, not an empty table.

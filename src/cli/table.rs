@@ -38,7 +38,7 @@ pub(crate) fn comparison(rows: &[&Row]) -> String {
         header.push("fetched/useful");
     }
     header.push("max error / tolerance");
-    table.set_header(header.iter().map(|h| Cell::new(h)));
+    table.set_header(header.iter().map(Cell::new));
     for r in rows {
         let or_dash = |v: Option<String>| v.unwrap_or_else(|| "–".into());
         let mut cells = vec![

@@ -60,6 +60,9 @@ pub struct TextureSpec {
     pub format: wgpu::TextureFormat,
 }
 
+/// Makes a prepared operand's bytes from those of the operands that it is made of.
+pub type PrepareFn = Arc<dyn Fn(&[&[u8]]) -> Vec<u8> + Send + Sync>;
+
 /// An operand in another layout, made once on the host before the first run.
 #[derive(Clone)]
 pub struct Prepared {
@@ -68,7 +71,7 @@ pub struct Prepared {
     /// The operands that it is made of.
     pub from: Vec<&'static str>,
     /// Makes its bytes from theirs.
-    pub make: Arc<dyn Fn(&[&[u8]]) -> Vec<u8> + Send + Sync>,
+    pub make: PrepareFn,
 }
 
 impl std::fmt::Debug for Prepared {

@@ -86,6 +86,9 @@ pub enum CaseClass {
     Bench,
 }
 
+type ProblemFn = Arc<dyn Fn(usize, u64) -> Problem + Send + Sync>;
+type PlanFn = Arc<dyn Fn(usize, &Caps) -> Result<Plan, Refusal> + Send + Sync>;
+
 /// One shape with its options, ready to be generated, planned and run.
 #[derive(Clone)]
 pub struct Case {
@@ -93,8 +96,8 @@ pub struct Case {
     pub name: String,
     /// What it is for.
     pub class: CaseClass,
-    problem: Arc<dyn Fn(usize, u64) -> Problem + Send + Sync>,
-    plan: Arc<dyn Fn(usize, &Caps) -> Result<Plan, Refusal> + Send + Sync>,
+    problem: ProblemFn,
+    plan: PlanFn,
     own_problem: Vec<bool>,
 }
 

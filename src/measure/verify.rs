@@ -81,8 +81,9 @@ fn judge_row(output: &Output, row_ix: usize, bytes: &[u8]) -> Judged {
             Want::Near { value, bound } => {
                 let got = number(output.elem, bytes);
                 let err = (got - value).abs();
-                // Written so that NaN fails.
-                if !(err <= *bound) && judged.failure.is_none() {
+                // NaN on either side fails.
+                let within = err <= *bound;
+                if !within && judged.failure.is_none() {
                     let place = place(column);
                     judged.failure =
                         Some(format!("{place} is {got}, expected {value} ± {bound:.3e} (off by {err:.3e})"));
