@@ -140,10 +140,9 @@ fn settle(d: &mut Diagnostic, shim: &str, kernels: &[Kernel]) {
             );
         } else if let Some(n) =
             m.strip_prefix("expression evaluates to '").and_then(|r| r.split(" <=").next())
+            && m.ends_with(&format!("<= {MAX_THREADGROUP_BYTES}'"))
         {
-            if m.ends_with(&format!("<= {MAX_THREADGROUP_BYTES}'")) {
-                *m = format!("it declares {n} bytes");
-            }
+            *m = format!("it declares {n} bytes");
         }
     }
 }

@@ -68,10 +68,11 @@ impl Locations {
         while let Some(Node::Location { line, column, scope, inlined_at }) =
             next.and_then(|id| self.nodes.get(&id))
         {
-            if let Some(file) = self.file_of(*scope) {
-                if !file.starts_with(&self.shim) && file != super::rewrite::ENTRY_FILE {
-                    places.push(Place { file: file.to_owned(), line: *line, column: *column });
-                }
+            if let Some(file) = self.file_of(*scope)
+                && !file.starts_with(&self.shim)
+                && file != super::rewrite::ENTRY_FILE
+            {
+                places.push(Place { file: file.to_owned(), line: *line, column: *column });
             }
             next = *inlined_at;
         }

@@ -109,19 +109,18 @@ impl Rewriter<'_> {
         let t = self.tokens;
         let attributes = self.header_attributes(d);
         let is_kernel = (d.start..d.header_end).any(|i| t.is(i, "kernel"));
-        if let Some(index) = attributes.iter().find(|a| a.name == "function_constant" && !is_kernel) {
-            if d.shape == Shape::Other && callable(t, d).is_none_or(|c| c.open == d.header_end) {
-                self.function_constant(d, &index.argument);
-                return;
-            }
+        if let Some(index) = attributes.iter().find(|a| a.name == "function_constant" && !is_kernel)
+            && d.shape == Shape::Other
+            && callable(t, d).is_none_or(|c| c.open == d.header_end)
+        {
+            self.function_constant(d, &index.argument);
+            return;
         }
-        if is_kernel {
-            if let Some(c) = callable(t, d) {
-                self.kernel(d, c, &attributes, entries);
-            }
+        if is_kernel && let Some(c) = callable(t, d) {
+            self.kernel(d, c, &attributes, entries);
         }
         if self.dialect == Dialect::Cxx && self.differs_only_by_space(d) {
-            self.blank(d.start, if d.shape == Shape::Class { d.end } else { d.end });
+            self.blank(d.start, d.end);
             return;
         }
         if let Shape::Function { body } = d.shape {

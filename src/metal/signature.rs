@@ -186,12 +186,14 @@ fn describe(tokens: &Tokens, words: &[usize], param: &mut RawParam) {
             "]" => square -= 1,
             "<" => angle += 1,
             ">" => angle -= 1,
-            _ if square == 0 && angle == 0 && tokens.is_identifier(i) => {
-                if !matches!(tokens.str(i), "device" | "constant" | "threadgroup" | "thread" | "const") {
-                    type_words += 1;
-                    let qualified = tokens.is(i + 1, "::") || (i > 0 && tokens.is(i - 1, "::"));
-                    name_at = (type_words > 1 && !qualified).then_some(i).or(name_at);
-                }
+            _ if square == 0
+                && angle == 0
+                && tokens.is_identifier(i)
+                && !matches!(tokens.str(i), "device" | "constant" | "threadgroup" | "thread" | "const") =>
+            {
+                type_words += 1;
+                let qualified = tokens.is(i + 1, "::") || (i > 0 && tokens.is(i - 1, "::"));
+                name_at = (type_words > 1 && !qualified).then_some(i).or(name_at);
             }
             _ => {}
         }
