@@ -6,13 +6,14 @@
 
 pub mod op;
 pub mod patterns;
+pub mod router;
 pub mod spec;
 
 use spec::Family;
 
 /// All families, in the order that reports print them.
 pub fn families() -> Vec<Family> {
-    vec![patterns::family()]
+    vec![patterns::family(), router::family()]
 }
 
 /// Why a name chose nothing.

@@ -40,7 +40,13 @@ macro_rules! msl {
 pub struct Embedded;
 
 /// Every file below `wgsl/common/` and `msl/common/`.
-const COMMON: &[Source] = &[wgsl!("common/grid.wgsl")];
+const COMMON: &[Source] = &[
+    wgsl!("common/grid.wgsl"),
+    wgsl!("common/router.wgsl"),
+    wgsl!("common/top_k.wgsl"),
+    msl!("common/router.metal"),
+    msl!("common/top_k.metal"),
+];
 
 impl Embedded {
     /// All files that can be included.
