@@ -1,5 +1,3 @@
-enable f16;
-enable wgpu_cooperative_matrix;
 // Partial logits[s, t, e] = activations[t, d] · weights[e, d] over the s-th part of d, by cooperative matrices
 //
 // A workgroup of 4 subgroups of 32 lanes owns 64 tokens × EXPERTS experts of one split of `hidden`; a
@@ -7,6 +5,9 @@ enable wgpu_cooperative_matrix;
 // padded by 16 B; rows beyond the edge are zeros. Sums are f32 in matrix registers and are stored straight
 // to logits, whose rows and columns the host pads to whole tiles.
 // Needs f16, subgroups of 32 lanes and TILE×TILE cooperative matrices, f16 to f32. `hidden` is a multiple of 4.
+enable f16;
+enable wgpu_cooperative_matrix;
+
 struct Params {
     n_tokens: u32,
     hidden: u32,
