@@ -4,16 +4,19 @@
 //! operation that an app calls · the reference · the cases · the cost · the variants. [`spec`] has the
 //! vocabulary.
 
+pub mod gemm;
 pub mod op;
 pub mod patterns;
-pub mod router;
 pub mod spec;
+mod weights;
+
+pub use weights::operands as weight_operands;
 
 use spec::Family;
 
 /// All families, in the order that reports print them.
 pub fn families() -> Vec<Family> {
-    vec![patterns::family(), router::family()]
+    vec![patterns::family(), gemm::family()]
 }
 
 /// Why a name chose nothing.

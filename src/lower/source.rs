@@ -41,11 +41,10 @@ pub struct Embedded;
 
 /// Every file below `wgsl/common/` and `msl/common/`.
 const COMMON: &[Source] = &[
+    wgsl!("common/eights.wgsl"),
     wgsl!("common/grid.wgsl"),
-    wgsl!("common/router.wgsl"),
-    wgsl!("common/top_k.wgsl"),
-    msl!("common/router.metal"),
-    msl!("common/top_k.metal"),
+    wgsl!("common/weights.wgsl"),
+    msl!("common/weights.metal"),
 ];
 
 impl Embedded {

@@ -6,6 +6,9 @@ use super::pack::padded;
 use super::{Format, GroupSize, QuantError, QuantizedMatrix, ScaleEncoding, Shape, WeightSpec};
 
 impl QuantizedMatrix {
+    /// The tensor scale of random NVFP4 matrices.
+    pub const RANDOM_TENSOR_SCALE: f32 = 0.0173;
+
     /// A matrix of random codes under random scales: the same for the same arguments on every machine.
     ///
     /// Nothing is quantized on the way, so 256 M weights take well under a second. Codes are uniform over all 16,
@@ -28,7 +31,7 @@ impl QuantizedMatrix {
             });
         let zero_point_bits = if format.has_zero_points() { 4 * spec.group_count() } else { 0 };
         let zero_points = random_words(seed ^ 0x2E05, zero_point_bits, |word| word);
-        let tensor_scale = if format == Format::Nvfp4 { 0.0173 } else { 1.0 };
+        let tensor_scale = if format == Format::Nvfp4 { Self::RANDOM_TENSOR_SCALE } else { 1.0 };
         Ok(QuantizedMatrix::from_packed(spec, words, scales, zero_points, tensor_scale))
     }
 }

@@ -1,0 +1,385 @@
+//! Matrix product with 4-bit weights: `y[i, j] = bias[j] + Σ_k x[i, k] · W[j, k]`, for prompts and batches.
+//!
+//! | operand | elements | layout |
+//! |---|---|---|
+//! | `words`, `scales`, `zero_points` | W `[n, k]` in four bits | row-major: see [`crate::quant`] |
+//! | `x` | f16 or f32 `[m, k]` | row-major |
+//! | `bias` | f32 `[n]` | optional |
+//! | `y` | f16 or f32 `[m, n]` | row-major |
+//!
+//! Sums are f32. Every kernel takes any m and n, and any k that the format allows: edges are handled inside. A product of
+//! up to 8 rows is better served by a matrix-vector kernel.
+//!
+//! | variant | what differs |
+//! |---|---|
+//! | naive | an invocation per element |
+//! | tiled | 16 × 16 tiles of x and W in workgroup memory |
+//! | scales_cached | tiled, the scales staged too |
+//! | double_buffered | tiled, the next tiles staged while this step computes |
+//! | register_tile, register_tile_128 | 64 × 64 (128 × 128) of y in registers, codes decoded eight at a time, loads one step ahead |
+//! | split_k | register_tile over parts of K, then a sum, for products of few tiles |
+//! | coop_8x8 | 64 × 64 in cooperative matrices of 8 × 8 (Apple) |
+//! | coop_16x16 | 128 × 128 in cooperative matrices of 16 × 16 (NVIDIA, AMD) |
+//! | coop_16x16_small | the same with tiles of 64 × 64 |
+//! | coop_16x16_split_k | coop_16x16 over parts of K, then a sum |
+//!
+//! Cooperative matrices of f16 take x as it is and W rounded to f16 after scaling: scaled weights beyond 65504 overflow
+//! there, those below 2⁻²⁴ vanish. They are not used for f32 activations unless the device has f32 ones.
+
+mod plan;
+
+use std::sync::{Arc, OnceLock};
+
+use half::f16;
+
+use super::op::Operation;
+use super::spec::{
+    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+};
+use super::weights;
+use crate::gpu::{Caps, Plan};
+use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
+
+use plan::{COOP_8, COOP_16, COOP_16_SMALL, REGISTER_64, REGISTER_128, coop, naive, register_tile, tiled};
+
+/// A product's shapes, format and element types.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    m: u32,
+    weights: WeightSpec,
+    tensor_scale: f32,
+    x: Elem,
+    y: Elem,
+    bias: bool,
+}
+
+impl Spec {
+    /// `m` rows of activations of type `x`, times weights, to results of type `y`. `tensor_scale` is 1 for formats
+    /// without one.
+    ///
+    /// # Errors
+    /// `m` is 0; x or y has 2³² elements or more; `x` or `y` is no float; `tensor_scale` is not finite.
+    pub fn new(m: u32, weights: WeightSpec, tensor_scale: f32, x: Elem, y: Elem) -> Result<Self, Refusal> {
+        let shape = weights.shape();
+        if m == 0 {
+            return Err(Refusal("m is 0: a product has at least one row".into()));
+        }
+        for (name, width, columns) in [("x", "k", shape.k()), ("y", "n", shape.n())] {
+            if u64::from(m) * columns as u64 > u64::from(u32::MAX) {
+                return Err(Refusal(format!(
+                    "{name} has {m}×{columns} elements (m × {width}): at most 2^32 - 1 can be indexed"
+                )));
+            }
+        }
+        for (name, elem) in [("x", x), ("y", y)] {
+            if elem == Elem::U32 {
+                return Err(Refusal(format!("{name} is u32: activations and results are f16 or f32")));
+            }
+        }
+        if !tensor_scale.is_finite() {
+            return Err(Refusal(format!("tensor_scale is {tensor_scale}: it must be finite")));
+        }
+        Ok(Self { m, weights, tensor_scale, x, y, bias: false })
+    }
+
+    /// With a bias per column, bound as `bias`.
+    pub fn with_bias(self) -> Self {
+        Self { bias: true, ..self }
+    }
+
+    fn n(&self) -> u32 {
+        self.weights.shape().n() as u32
+    }
+
+    fn k(&self) -> u32 {
+        self.weights.shape().k() as u32
+    }
+
+    fn name(&self) -> String {
+        let (w, elem) = (&self.weights, |e| if e == Elem::F16 { "f16" } else { "f32" });
+        let bias = if self.bias { "-bias" } else { "" };
+        let (m, n, k) = (self.m, self.n(), self.k());
+        format!("{}-g{}-{m}x{n}x{k}-{}-{}{bias}", w.format(), w.group(), elem(self.x), elem(self.y))
+    }
+}
+
+/// Which variant serves a device: the first row whose condition holds and that can run. `tiles` counts tiles of 128 × 128.
+type Rule = (fn(&Spec, &Caps) -> bool, &'static str);
+static RULES: &[Rule] = &[
+    // Fewer tiles than an H100 has multiprocessors (132) leave some idle; parts of K fill them.
+    (|s, _| s.tiles(128) < 66 && s.k() >= 1024, "coop_16x16_split_k"),
+    (|s, _| s.tiles(128) < 132, "coop_16x16_small"),
+    (|_, _| true, "coop_16x16"),
+    (|_, _| true, "coop_8x8"),
+    // The most that an Apple GPU has is 80 cores (Ultra); a tile of 64 × 64 per core and two in flight.
+    (|s, _| s.tiles(64) < 80 && s.k() >= 1024, "split_k"),
+    (|_, _| true, "register_tile"),
+];
+
+impl Spec {
+    fn tiles(&self, side: u32) -> u64 {
+        u64::from(self.m.div_ceil(side)) * u64::from(self.n().div_ceil(side))
+    }
+}
+
+/// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands), `x`, `y`, `bias` if the spec has
+/// it, and the operation's scratch.
+///
+/// # Errors
+/// The device can run no variant.
+pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
+    let order: Vec<&str> = RULES.iter().filter(|(when, _)| when(spec, caps)).map(|(_, name)| *name).collect();
+    Operation::choose(VARIANTS, &order, spec, caps)
+}
+
+/// Bytes of f32 values as elements of a type.
+pub(super) fn encode(values: &[f32], elem: Elem) -> Arc<[u8]> {
+    match elem {
+        Elem::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+        _ => bytemuck::cast_slice(values).into(),
+    }
+}
+
+/// Random activations in −1 .. 1 that their element type holds exactly.
+pub(super) fn random_activations(count: usize, elem: Elem, rng: &mut Rng) -> Vec<f32> {
+    let exact = |v: f32| if elem == Elem::F16 { f16::from_f32(v).to_f32() } else { v };
+    (0..count).map(|_| exact(rng.unit())).collect()
+}
+
+/// What a sum of products `terms` of an activation and a weight may differ by: the tolerance of every matrix product here.
+///
+/// Let S bound every partial sum: Σ|aᵢwᵢ| always does, and as signs are random, 8·√Σ(aᵢwᵢ)² does but with a
+/// probability of 2·e⁻³² (Hoeffding). Then
+/// - each of k additions rounds by at most ε₃₂ = 2⁻²³ of a partial sum, also where the unit truncates: k·ε₃₂·S; the weight's
+///   own decoding, of at most four roundings, adds 4·ε₃₂·S;
+/// - with f16 activations, weights may be rounded to f16: each product changes by at most 2⁻¹¹ of itself, independently
+///   of the others, so that their sum changes by at most 2⁻¹¹·S by the same argument;
+/// - the result is rounded once to its own type.
+pub(super) fn near(terms: impl Iterator<Item = f64>, x: Elem, y: Elem, offset: f64) -> Want {
+    let (mut k, mut sum, mut size, mut squares) = (0u32, 0.0, 0.0, 0.0);
+    for term in terms {
+        k += 1;
+        sum += term;
+        size += term.abs();
+        squares += term * term;
+    }
+    let s = f64::min(size, 8.0 * f64::sqrt(squares));
+    let rounded = if x == Elem::F16 { 2f64.powi(-11) } else { 0.0 };
+    let value = sum + offset;
+    let bound = s * (rounded + f64::from(k + 4) * Elem::F32.epsilon())
+        + Elem::F32.epsilon() * offset.abs()
+        + y.epsilon() * value.abs();
+    Want::Near { value, bound }
+}
+
+/// Inputs, reference and cost.
+fn problem(spec: &Spec, seed: u64) -> Problem {
+    let matrix = weights::random(&spec.weights, seed);
+    problem_of(spec, matrix, seed)
+}
+
+fn problem_of(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
+    let (m, n, k) = (spec.m as usize, spec.n() as usize, spec.k() as usize);
+    let mut rng = Rng(seed ^ 0x6765_6d6d);
+    let x: Arc<[f32]> = random_activations(m * k, spec.x, &mut rng).into();
+    let bias: Arc<[f32]> = if spec.bias { (0..n).map(|_| rng.unit()).collect() } else { Arc::new([]) };
+    let mut inputs = weights::inputs(&matrix);
+    inputs.push(Operand { name: "x", bytes: encode(&x, spec.x) });
+    if spec.bias {
+        inputs.push(Operand { name: "bias", bytes: encode(&bias, Elem::F32) });
+    }
+    // Decoded once, when the first row is asked for: exact but for one rounding to f32.
+    let decoded: OnceLock<Vec<f32>> = OnceLock::new();
+    let (x_elem, y_elem) = (spec.x, spec.y);
+    let row = move |i: usize| -> Vec<Want> {
+        let w = decoded.get_or_init(|| matrix.dequantize());
+        let x = &x[i * k..(i + 1) * k];
+        let column = |j: usize| {
+            let terms = x.iter().zip(&w[j * k..(j + 1) * k]).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            near(terms, x_elem, y_elem, bias.get(j).map_or(0.0, |b| f64::from(*b)))
+        };
+        (0..n).map(column).collect()
+    };
+    let output = Output {
+        name: "y",
+        elem: spec.y,
+        n_rows: m,
+        row_len: n,
+        row_cost: (n * k) as u64,
+        row: Arc::new(row),
+    };
+    let moved = spec.weights.total_bytes()
+        + m * k * spec.x.size_bytes()
+        + m * n * spec.y.size_bytes()
+        + if spec.bias { 4 * n } else { 0 };
+    let cost = Cost { useful_bytes: moved as u64, flops: 2 * (m * n * k) as u64, space: Space::Storage };
+    Problem { inputs, outputs: vec![output], cost }
+}
+
+/// A row of the table of variants.
+const fn variant(
+    name: &'static str,
+    role: Role,
+    twin: bool,
+    about: &'static str,
+    plan: fn(&Spec, &Caps) -> Result<Plan, Refusal>,
+) -> Variant<Spec> {
+    Variant { name, role, about, plan, twin, problem: None }
+}
+
+static VARIANTS: &[Variant<Spec>] = &[
+    variant("naive", Role::Naive, true, "an invocation per element", naive),
+    variant("tiled", Role::Advised, false, "16x16 tiles in workgroup memory", |s, c| tiled(s, c, false, 1)),
+    variant("scales_cached", Role::Advised, false, "tiled, scales staged too", |s, c| tiled(s, c, true, 1)),
+    variant("double_buffered", Role::Advised, false, "tiled, next tiles staged while computing", |s, c| {
+        tiled(s, c, false, 2)
+    }),
+    variant("register_tile", Role::Optimized, true, "64x64 tile in registers, 8x4 an invocation", |s, c| {
+        register_tile(s, c, &REGISTER_64, false)
+    }),
+    variant(
+        "register_tile_128",
+        Role::Optimized,
+        true,
+        "128x128 tile in registers, 8x8 an invocation",
+        |s, c| register_tile(s, c, &REGISTER_128, false),
+    ),
+    variant("split_k", Role::Optimized, true, "register_tile over parts of K, then a sum", |s, c| {
+        register_tile(s, c, &REGISTER_64, true)
+    }),
+    variant("coop_8x8", Role::Optimized, true, "64x64 tile in 8x8 cooperative matrices", |s, c| {
+        coop(s, c, &COOP_8, false)
+    }),
+    variant("coop_16x16", Role::Optimized, false, "128x128 tile in 16x16 cooperative matrices", |s, c| {
+        coop(s, c, &COOP_16, false)
+    }),
+    variant(
+        "coop_16x16_small",
+        Role::Optimized,
+        false,
+        "64x64 tile in 16x16 cooperative matrices",
+        |s, c| coop(s, c, &COOP_16_SMALL, false),
+    ),
+    variant(
+        "coop_16x16_split_k",
+        Role::Optimized,
+        false,
+        "coop_16x16 over parts of K, then a sum",
+        |s, c| coop(s, c, &COOP_16, true),
+    ),
+];
+
+/// A case of random weights.
+fn case(class: CaseClass, spec: Spec) -> Case {
+    Case::new(spec.name(), class, spec, VARIANTS, problem)
+}
+
+/// A case of `m` rows of random activations and given weights, for example a checkpoint's.
+pub fn case_of(
+    name: impl Into<String>,
+    matrix: Arc<QuantizedMatrix>,
+    m: u32,
+    x: Elem,
+    y: Elem,
+) -> Result<Case, Refusal> {
+    let spec = Spec::new(m, matrix.spec(), matrix.tensor_scale(), x, y)?;
+    Ok(Case::new(name, CaseClass::Bench, spec, VARIANTS, move |spec, seed| {
+        problem_of(spec, matrix.clone(), seed)
+    }))
+}
+
+fn cases() -> Vec<Case> {
+    use CaseClass::{Bench, Edge, Smoke};
+    use Elem::{F16, F32};
+    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use GroupSize::{G16, G32, G64, G128};
+    // Edges: m, n, k at −1, 0, +1 of the tiles of 16, 64 and 128 and of steps of 16 and 32; one row; n < 8; K of one group;
+    // more parts of K than fit evenly; odd numbers of groups, whose scales and zero points share words across rows.
+    const PLAIN: bool = false;
+    const BIAS: bool = true;
+    type Row = (CaseClass, Format, GroupSize, [usize; 3], Elem, Elem, bool);
+    let table: &[Row] = &[
+        (Smoke, Fp4, G32, [96, 160, 256], F16, F16, PLAIN),
+        (Smoke, Fp4, G32, [96, 160, 256], F32, F32, PLAIN),
+        (Smoke, Int4Sym, G64, [96, 160, 256], F16, F32, BIAS),
+        (Smoke, Int4Asym, G128, [96, 160, 256], F32, F32, PLAIN),
+        (Smoke, Mxfp4, G32, [96, 160, 256], F16, F16, PLAIN),
+        (Smoke, Nvfp4, G16, [96, 160, 256], F16, F16, PLAIN),
+        (Edge, Fp4, G16, [1, 1, 16], F16, F32, PLAIN),
+        (Edge, Fp4, G16, [1, 7, 16], F32, F32, BIAS),
+        (Edge, Fp4, G16, [15, 17, 48], F16, F16, BIAS),
+        (Edge, Fp4, G32, [16, 15, 32], F32, F16, PLAIN),
+        (Edge, Fp4, G64, [17, 16, 64], F16, F32, PLAIN),
+        (Edge, Fp4, G128, [63, 65, 128], F16, F32, PLAIN),
+        (Edge, Fp4, G32, [64, 64, 96], F16, F32, PLAIN),
+        (Edge, Fp4, G32, [65, 63, 160], F32, F32, BIAS),
+        (Edge, Fp4, G32, [128, 128, 64], F16, F32, PLAIN),
+        (Edge, Fp4, G32, [127, 129, 288], F16, F16, PLAIN),
+        (Edge, Fp4, G16, [129, 132, 1040], F16, F32, PLAIN),
+        (Edge, Fp4, G16, [3, 260, 2064], F32, F32, BIAS),
+        (Edge, Int4Sym, G16, [33, 6, 80], F16, F32, PLAIN),
+        (Edge, Int4Sym, G32, [5, 130, 672], F16, F16, BIAS),
+        (Edge, Int4Sym, G128, [130, 31, 384], F32, F32, PLAIN),
+        (Edge, Int4Asym, G16, [31, 43, 48], F16, F32, PLAIN),
+        (Edge, Int4Asym, G16, [2, 129, 1008], F32, F32, PLAIN),
+        (Edge, Int4Asym, G32, [65, 66, 96], F16, F16, PLAIN),
+        (Edge, Int4Asym, G64, [1, 5, 2752], F16, F32, BIAS),
+        (Edge, Mxfp4, G32, [66, 67, 1056], F16, F32, BIAS),
+        (Edge, Mxfp4, G32, [1, 3, 32], F32, F32, PLAIN),
+        (Edge, Nvfp4, G16, [40, 72, 272], F16, F32, PLAIN),
+        (Edge, Nvfp4, G16, [4, 65, 1296], F32, F32, BIAS),
+        (Bench, Fp4, G32, [4096, 4096, 4096], F16, F16, PLAIN),
+        (Bench, Fp4, G32, [4096, 4096, 4096], F16, F32, PLAIN),
+        (Bench, Fp4, G32, [4096, 4096, 4096], F32, F32, PLAIN),
+        (Bench, Fp4, G32, [64, 4096, 4096], F16, F16, PLAIN),
+        (Bench, Fp4, G32, [512, 28672, 8192], F16, F16, PLAIN),
+        (Bench, Int4Sym, G128, [4096, 4096, 4096], F16, F16, PLAIN),
+        (Bench, Int4Asym, G128, [4096, 4096, 4096], F16, F16, PLAIN),
+        (Bench, Mxfp4, G32, [4096, 4096, 4096], F16, F16, PLAIN),
+        (Bench, Nvfp4, G16, [4096, 4096, 4096], F16, F16, PLAIN),
+    ];
+    let case = |&(class, format, group, [m, n, k], x, y, bias): &Row| {
+        let weights = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
+        let weights = weights.expect("the table's shapes are whole groups");
+        let tensor_scale = weights::random_tensor_scale(format);
+        case(class, Spec { m: m as u32, weights, tensor_scale, x, y, bias })
+    };
+    table.iter().map(case).collect()
+}
+
+/// The family.
+pub fn family() -> Family {
+    Family::new("gemm", "y = x·W, W in four bits", VARIANTS, cases())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(n: usize, k: usize) -> WeightSpec {
+        WeightSpec::new(Shape::new(n, k).unwrap(), Format::Fp4, GroupSize::G32).unwrap()
+    }
+
+    #[test]
+    fn wrong_specs_name_the_argument() {
+        let new = |m, w, t, x, y| Spec::new(m, w, t, x, y).unwrap_err().to_string();
+        let (f16, f32) = (Elem::F16, Elem::F32);
+        assert!(new(0, weights(8, 32), 1.0, f16, f32).starts_with("m is 0"));
+        assert!(new(1 << 27, weights(1, 32), 1.0, f16, f32).starts_with("x has"));
+        assert!(new(1 << 27, weights(32, 16 * 2), 1.0, f16, f32).starts_with("x has"));
+        assert!(new(1 << 26, weights(64, 32), 1.0, f16, f32).starts_with("y has"));
+        assert!(new(1, weights(8, 32), 1.0, Elem::U32, f32).starts_with("x is u32"));
+        assert!(new(1, weights(8, 32), 1.0, f16, Elem::U32).starts_with("y is u32"));
+        assert!(new(1, weights(8, 32), f32::NAN, f16, f32).starts_with("tensor_scale is NaN"));
+    }
+
+    /// A term that is missing from a sum of 64 is beyond the bound: the tolerance tells such kernels apart.
+    #[test]
+    fn the_bound_is_below_a_missing_term() {
+        let terms: Vec<f64> = (0..64).map(|i| f64::from(i * 37 % 64 - 32) / 64.0).collect();
+        let full = near(terms.iter().copied(), Elem::F16, Elem::F32, 0.0);
+        let Want::Near { bound, .. } = full else { panic!("sums are floats") };
+        let median = 0.25;
+        assert!(bound < median / 10.0, "{bound}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What all rooms with 4-bit weights share: the names that specialise shaders, and the operands.
+
+use std::sync::Arc;
+
+use super::spec::Operand;
+use crate::lower::Defines;
+use crate::quant::{Format, QuantizedMatrix, ScaleEncoding, WeightSpec};
+
+/// What `common/weights.wgsl` and `common/weights.metal` are specialised by.
+pub(super) fn defines(spec: &WeightSpec) -> Defines {
+    let format = spec.format();
+    let scale = match format.scale_encoding() {
+        ScaleEncoding::F16 => 0,
+        ScaleEncoding::E8M0 => 1,
+        ScaleEncoding::E4M3 => 2,
+    };
+    let group = spec.group().get();
+    Defines::new()
+        .with("E2M1", i32::from(format.is_float()))
+        .with("ZERO_POINTS", i32::from(format.has_zero_points()))
+        .with("SCALE", scale)
+        .with("GROUP", group)
+        .with("GROUP_SHIFT", group.trailing_zeros())
+}
+
+/// The operands of a matrix, by the names that shaders bind: `words`, `scales` and, where the format has them,
+/// `zero_points`.
+pub fn operands(matrix: &QuantizedMatrix) -> Vec<(&'static str, &[u8])> {
+    let mut operands = vec![
+        ("words", bytemuck::cast_slice(matrix.words())),
+        ("scales", bytemuck::cast_slice(matrix.scales())),
+    ];
+    if matrix.format().has_zero_points() {
+        operands.push(("zero_points", bytemuck::cast_slice(matrix.zero_points())));
+    }
+    operands
+}
+
+/// The same as a problem's inputs.
+pub(super) fn inputs(matrix: &QuantizedMatrix) -> Vec<Operand> {
+    operands(matrix).into_iter().map(|(name, bytes)| Operand { name, bytes: bytes.into() }).collect()
+}
+
+/// The random matrix of a case. The tensor scale is a parameter, so it does not depend on the seed.
+pub(super) fn random(spec: &WeightSpec, seed: u64) -> Arc<QuantizedMatrix> {
+    let matrix = QuantizedMatrix::random(spec.shape(), spec.format(), spec.group(), seed);
+    Arc::new(matrix.expect("a WeightSpec has been checked"))
+}
+
+/// The tensor scale of [`random`] matrices.
+pub(super) fn random_tensor_scale(format: Format) -> f32 {
+    if format == Format::Nvfp4 { QuantizedMatrix::RANDOM_TENSOR_SCALE } else { 1.0 }
+}

@@ -1,0 +1,291 @@
+// Matrix product with cooperative matrices: a tile of y in fragments that a subgroup holds together.
+//
+//   y[i, j] = bias[j] + tensor_scale * sum over k of x[i, k] * value(code (j, k)) * scale(j, k / GROUP)
+//
+// words   u32  [n, k/8]          8 codes each, along K
+// scales  u32  [...]             packed, groups [n, k/GROUP]
+// x       4 an element         f16 or f32 [m, k]
+// y       f16 or f32 [m, n]
+// bias    f32  [n]
+//
+// A workgroup owns BM x BN elements of y, a subgroup WM x WN of them as fragments of SIDE x SIDE; a step takes BK of K.
+// Weights are rounded to AB_ELEM after scaling; products are summed in f32. With AB_ELEM = f16, weights beyond 65504 overflow.
+// 1. Per step an invocation loads runs of 4 activations (8 or 16 bytes; neighbours load neighbouring runs of a row) and
+//    runs of 16 codes (8 bytes, within one group: one scale), decodes the codes by bit placement, once per workgroup.
+// 2. Both tiles lie in workgroup memory as [row][k], rows padded by 16 bytes against bank conflicts.
+// 3. The next step's loads are in flight while this step multiplies.
+// 4. Fragments have names, not indices: an array would be spilled.
+// 5. Where the whole tile lies in y, f32 fragments are stored as they are (DIRECT); else through workgroup memory, element
+//    by element, so that nothing beyond an edge is written.
+// K_EDGE = 1: the last step may have only BK / 2 of K; zeros fill it up.
+// SPLIT = 1: workgroup z sums its part of K into partial[z], which sum_splits.wgsl adds up.
+// GROUPED = 1: the rows of x come from a list, see expert_gemm.
+// TILE_VEC = 4: tiles as vectors of 4; 1: as scalars, for Metal, whose matrix loads want a pointer to scalars.
+// Needs subgroups of SUBGROUP lanes and cooperative matrices AB_ELEM x AB_ELEM -> f32 of SIDE x SIDE x SIDE; shader-f16 with f16.
+#if X_F16 || Y_F16
+enable f16;
+#endif
+enable wgpu_cooperative_matrix;
+#include "common/weights.wgsl"
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    k_split: u32, // of K, per split
+    tensor_scale: f32,
+    top_k: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> words: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(3) var<storage, read> x: array<vec4<{{AB_ELEM}}>>;
+@group(0) @binding(4) var<storage, read_write> y: array<{{Y_ELEM}}>;
+#if ZERO_POINTS
+@group(0) @binding(5) var<storage, read> zero_points: array<u32>;
+#endif
+#if BIAS
+@group(0) @binding(6) var<storage, read> bias: array<f32>;
+#endif
+#if GROUPED
+@group(0) @binding(7) var<storage, read> tiles: array<vec4<u32>>; // expert, first pair, pairs
+@group(0) @binding(8) var<storage, read> sorted: array<u32>;      // pairs (token * top_k + choice) by expert
+#endif
+
+#define SUBGROUPS {{BM / WM * (BN / WN)}}
+#define THREADS {{SUBGROUPS * SUBGROUP}}
+// Runs that an invocation stages per step, and runs per row of a tile.
+#define X_RUNS {{BM * BK / 4 / THREADS}}
+#define X_PER_ROW {{BK / 4}}
+#define W_RUNS {{BN * BK / 16 / THREADS}}
+#define W_PER_ROW {{BK / 16}}
+// A padded row, and a step of SIDE along K, in elements of the tile arrays.
+#define STRIDE {{(BK + PAD) / TILE_VEC}}
+#define F_STEP {{SIDE / TILE_VEC}}
+#define FRAGMENTS_M {{WM / SIDE}}
+#define FRAGMENTS_N {{WN / SIDE}}
+
+#if TILE_VEC == 4
+var<workgroup> tile_x: array<vec4<{{AB_ELEM}}>, {{BM * STRIDE}}>;
+var<workgroup> tile_w: array<vec4<{{AB_ELEM}}>, {{BN * STRIDE}}>;
+#else
+var<workgroup> tile_x: array<{{AB_ELEM}}, {{BM * STRIDE}}>;
+var<workgroup> tile_w: array<{{AB_ELEM}}, {{BN * STRIDE}}>;
+#endif
+// A fragment of each subgroup on its way to or from memory.
+var<workgroup> staging: array<f32, {{SUBGROUPS * SIDE * SIDE}}>;
+
+fn stage_x(index: u32, values: vec4<{{AB_ELEM}}>) {
+#if TILE_VEC == 4
+    tile_x[index] = values;
+#else
+#for I in 0..4
+    tile_x[index + {{I}}u] = values[{{I}}];
+#endfor
+#endif
+}
+
+fn stage_w(index: u32, values: vec4<f32>) {
+    let rounded = vec4<{{AB_ELEM}}>(values);
+#if TILE_VEC == 4
+    tile_w[index] = rounded;
+#else
+#for I in 0..4
+    tile_w[index + {{I}}u] = rounded[{{I}}];
+#endfor
+#endif
+}
+
+// Four activations, of which the first has index `k` in its row and `element` in x.
+fn load_x_run(element: u32, k: u32) -> vec4<{{AB_ELEM}}> {
+#if K_EDGE
+    if k >= params.k {
+        return vec4<{{AB_ELEM}}>();
+    }
+#endif
+    return x[element >> 2u];
+}
+
+// Sixteen weights with what scales them, before decoding: what is kept while the load is in flight.
+struct PackedRun {
+    words: vec2<u32>,
+    scale: f32,
+    zero_point: f32,
+}
+
+// Sixteen weights, of which the first has index `k` in its row and `element` in the matrix.
+fn load_w_run(element: u32, k: u32) -> PackedRun {
+#if K_EDGE
+    if k >= params.k {
+        return PackedRun(vec2<u32>(), 0.0, 0.0);
+    }
+#endif
+    let group_ix = element >> {{GROUP_SHIFT}}u;
+    return PackedRun(words[element >> 4u], load_scale(group_ix) * CODE_SCALE, load_zero_point(group_ix));
+}
+
+@compute @workgroup_size({{THREADS}})
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(local_invocation_index) local_index: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let first_column = workgroup_id.x * {{BN}}u;
+#if GROUPED
+    let tile = tiles[workgroup_id.y];
+    if tile.z == 0u {
+        return;
+    }
+    let first_row = tile.y;
+    let n_rows = tile.z;
+    let first_w_row = tile.x * params.n;
+#else
+    let first_row = workgroup_id.y * {{BM}}u;
+    let n_rows = min({{BM}}u, params.m - first_row);
+    let first_w_row = 0u;
+#endif
+#if SPLIT
+    let k_begin = workgroup_id.z * params.k_split;
+    let k_end = min(k_begin + params.k_split, params.k);
+#else
+    let k_begin = 0u;
+    let k_end = params.k;
+#endif
+
+    // Which runs this invocation stages. Beyond the edges the last row and column are staged again; what comes of them is
+    // not stored.
+#for U in 0..X_RUNS
+    let x_line{{U}} = (local_index + {{U * THREADS}}u) / {{X_PER_ROW}}u;
+    let x_k{{U}} = (local_index + {{U * THREADS}}u) % {{X_PER_ROW}}u * 4u;
+#if GROUPED
+    let x_row{{U}} = sorted[first_row + min(x_line{{U}}, n_rows - 1u)] / params.top_k;
+#else
+    let x_row{{U}} = first_row + min(x_line{{U}}, n_rows - 1u);
+#endif
+    let x_start{{U}} = x_row{{U}} * params.k;
+    let x_tile{{U}} = x_line{{U}} * {{STRIDE}}u + x_k{{U}} / {{TILE_VEC}}u;
+    var x_run{{U}} = load_x_run(x_start{{U}} + k_begin + x_k{{U}}, k_begin + x_k{{U}});
+#endfor
+#for U in 0..W_RUNS
+    let w_line{{U}} = (local_index + {{U * THREADS}}u) / {{W_PER_ROW}}u;
+    let w_k{{U}} = (local_index + {{U * THREADS}}u) % {{W_PER_ROW}}u * 16u;
+    let w_start{{U}} = (first_w_row + min(first_column + w_line{{U}}, params.n - 1u)) * params.k;
+    let w_tile{{U}} = w_line{{U}} * {{STRIDE}}u + w_k{{U}} / {{TILE_VEC}}u;
+    var w_run{{U}} = load_w_run(w_start{{U}} + k_begin + w_k{{U}}, k_begin + w_k{{U}});
+#endfor
+
+    // Fragments start from zeros in memory.
+    for (var i = local_index; i < {{SUBGROUPS * SIDE * SIDE}}u; i += {{THREADS}}u) {
+        staging[i] = 0.0;
+    }
+    workgroupBarrier();
+    // naga's SPIR-V back end wants the pointer's index and the stride of a store as plain `let`s.
+    let slot = subgroup * {{SIDE * SIDE}}u;
+    let f_stride = {{SIDE}}u;
+    let tile_stride = {{STRIDE}}u;
+#for I in 0..FRAGMENTS_M
+#for J in 0..FRAGMENTS_N
+    var sum{{I}}_{{J}} = coopLoadT<coop_mat{{SIDE}}x{{SIDE}}<f32, C>>(&staging[slot], f_stride);
+#endfor
+#endfor
+    let subgroup_row = subgroup / {{BN / WN}}u * {{WM}}u;
+    let subgroup_column = subgroup % {{BN / WN}}u * {{WN}}u;
+    let x_fragments = subgroup_row * {{STRIDE}}u;
+    let w_fragments = subgroup_column * {{STRIDE}}u;
+
+    for (var k0 = k_begin; k0 < k_end; k0 += {{BK}}u) {
+        // Stage.
+#for U in 0..X_RUNS
+        stage_x(x_tile{{U}}, x_run{{U}});
+#endfor
+#for U in 0..W_RUNS
+        {
+            let factor = w_run{{U}}.scale / IN_PLACE;
+#for I in 0..2
+            let codes{{I}} = decode_eight(w_run{{U}}.words[{{I}}], w_run{{U}}.zero_point);
+            stage_w(w_tile{{U}} + {{8 * I / TILE_VEC}}u, codes{{I}}.low * factor);
+            stage_w(w_tile{{U}} + {{(8 * I + 4) / TILE_VEC}}u, codes{{I}}.high * factor);
+#endfor
+        }
+#endfor
+        workgroupBarrier();
+
+        // Load the next step's; the last step loads its own again.
+        let k_next = select(k0, k0 + {{BK}}u, k0 + {{BK}}u < k_end);
+#for U in 0..X_RUNS
+        x_run{{U}} = load_x_run(x_start{{U}} + k_next + x_k{{U}}, k_next + x_k{{U}});
+#endfor
+#for U in 0..W_RUNS
+        w_run{{U}} = load_w_run(w_start{{U}} + k_next + w_k{{U}}, k_next + w_k{{U}});
+#endfor
+
+        // Multiply.
+#for S in 0..BK / SIDE
+#for I in 0..FRAGMENTS_M
+        let x{{S}}_{{I}} = coopLoadT<coop_mat{{SIDE}}x{{SIDE}}<{{AB_ELEM}}, A>>(&tile_x[x_fragments + {{I * SIDE * STRIDE + S * F_STEP}}u], tile_stride);
+#endfor
+#for J in 0..FRAGMENTS_N
+        let w{{S}}_{{J}} = coopLoad<coop_mat{{SIDE}}x{{SIDE}}<{{AB_ELEM}}, B>>(&tile_w[w_fragments + {{J * SIDE * STRIDE + S * F_STEP}}u], tile_stride);
+#endfor
+#for I in 0..FRAGMENTS_M
+#for J in 0..FRAGMENTS_N
+        sum{{I}}_{{J}} = coopMultiplyAdd(x{{S}}_{{I}}, w{{S}}_{{J}}, sum{{I}}_{{J}});
+#endfor
+#endfor
+#endfor
+        workgroupBarrier();
+    }
+
+    // Store.
+#if SPLIT
+    let first_y = workgroup_id.z * params.m * params.n;
+#else
+    let first_y = 0u;
+#endif
+#if DIRECT
+    if n_rows == {{BM}}u && first_column + {{BN}}u <= params.n {
+        let n_stride = params.n;
+#for I in 0..FRAGMENTS_M
+#for J in 0..FRAGMENTS_N
+        let y{{I}}_{{J}} = first_y + (first_row + subgroup_row + {{I * SIDE}}u) * params.n + first_column + subgroup_column + {{J * SIDE}}u;
+#if SPLIT
+        coopStoreT(sum{{I}}_{{J}}, &y[y{{I}}_{{J}}], n_stride);
+#else
+        let scaled{{I}}_{{J}} = sum{{I}}_{{J}} * params.tensor_scale;
+        coopStoreT(scaled{{I}}_{{J}}, &y[y{{I}}_{{J}}], n_stride);
+#endif
+#endfor
+#endfor
+        return;
+    }
+#endif
+#for I in 0..FRAGMENTS_M
+#for J in 0..FRAGMENTS_N
+    coopStoreT(sum{{I}}_{{J}}, &staging[slot], f_stride);
+    workgroupBarrier();
+    for (var i = lane; i < {{SIDE * SIDE}}u; i += {{SUBGROUP}}u) {
+        let line = subgroup_row + {{I * SIDE}}u + i / {{SIDE}}u;
+        let column = first_column + subgroup_column + {{J * SIDE}}u + i % {{SIDE}}u;
+        if line < n_rows && column < params.n {
+#if GROUPED
+            let row = sorted[first_row + line];
+#else
+            let row = first_row + line;
+#endif
+#if SPLIT
+            y[first_y + row * params.n + column] = staging[slot + i];
+#else
+            var value = staging[slot + i] * params.tensor_scale;
+#if BIAS
+            value += bias[column];
+#endif
+            y[first_y + row * params.n + column] = {{Y_ELEM}}(value);
+#endif
+        }
+    }
+    workgroupBarrier();
+#endfor
+#endfor
+}
