@@ -45,9 +45,13 @@ impl Gpu {
                 mapped_at_creation: true,
             })
         })?;
-        match buffer.slice(..bytes.len() as u64).get_mapped_range_mut() {
-            _ if bytes.is_empty() => {}
-            Ok(mut view) => view.copy_from_slice(bytes),
+        // A mapped range is a multiple of 4 long.
+        let mut padded = std::borrow::Cow::Borrowed(bytes);
+        if bytes.len() as u64 != size {
+            padded.to_mut().resize(size as usize, 0);
+        }
+        match buffer.slice(..).get_mapped_range_mut() {
+            Ok(mut view) => view.copy_from_slice(&padded),
             Err(e) => {
                 return Err(GpuError::OutOfMemory { what: label.to_string(), message: e.to_string() });
             }

@@ -7,6 +7,7 @@
 pub mod gemm;
 pub mod op;
 pub mod patterns;
+pub mod router;
 pub mod spec;
 mod weights;
 
@@ -16,7 +17,7 @@ use spec::Family;
 
 /// All families, in the order that reports print them.
 pub fn families() -> Vec<Family> {
-    vec![patterns::family(), gemm::family()]
+    vec![patterns::family(), gemm::family(), router::family()]
 }
 
 /// Why a name chose nothing.

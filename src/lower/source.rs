@@ -43,7 +43,11 @@ pub struct Embedded;
 const COMMON: &[Source] = &[
     wgsl!("common/eights.wgsl"),
     wgsl!("common/grid.wgsl"),
+    wgsl!("common/router.wgsl"),
+    wgsl!("common/top_k.wgsl"),
     wgsl!("common/weights.wgsl"),
+    msl!("common/router.metal"),
+    msl!("common/top_k.metal"),
     msl!("common/weights.metal"),
 ];
 

@@ -1,0 +1,31 @@
+// Twin of wgsl/router/select.wgsl: adds partial logits in order, then ranks; a threadgroup per token.
+#include <metal_stdlib>
+using namespace metal;
+#include "common/router.metal"
+#include "common/top_k.metal"
+
+kernel void main_(
+    constant Params& params [[buffer(0)]],
+    device const float* logits [[buffer(1)]], // [n_splits][logit_rows][logit_stride]
+    device uint* ids [[buffer(2)]], // [n_tokens, top_k]
+    device float* probabilities [[buffer(3)]], // [n_tokens, top_k]
+    uint3 group [[threadgroup_position_in_grid]],
+    uint3 groups [[threadgroups_per_grid]],
+    uint lane [[thread_index_in_threadgroup]]
+) {
+    threadgroup float row_logits[512];
+    threadgroup float ranked[512];
+    const uint token = group.y * groups.x + group.x;
+    if (token >= params.n_tokens) {
+        return;
+    }
+    for (uint expert = lane; expert < params.experts; expert += THREADS) {
+        float sum = 0.0f;
+        for (uint split = 0; split < params.n_splits; split++) {
+            sum += logits[(split * params.logit_rows + token) * params.logit_stride + expert];
+        }
+        row_logits[expert] = sum;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    select_experts(params, ids, probabilities, row_logits, ranked, token, lane);
+}

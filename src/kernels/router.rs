@@ -1,0 +1,542 @@
+//! Router of a mixture of experts: `p = softmax(h·Wᵣᵀ)`, the `top_k` largest of each token, renormalized on request.
+//!
+//! | operand | elements | layout |
+//! |---|---|---|
+//! | `activations` | f16 or f32 `[n_tokens, hidden]` | row-major |
+//! | `weights` | as activations, `[experts, hidden]` | row-major, as checkpoints have it |
+//! | `ids` | u32 `[n_tokens, top_k]` | by falling probability, equal ones by rising index |
+//! | `probabilities` | f32 `[n_tokens, top_k]` | in the order of `ids` |
+//!
+//! | variant | weights | what it shows |
+//! |---|---|---|
+//! | naive | `[hidden, experts]` | a thread per expert: neighbours read neighbouring elements |
+//! | row_per_thread | `[experts, hidden]` | the advice to transpose, followed by one thread per row |
+//! | subgroup | `[experts, hidden]` | a subgroup per expert, for few tokens |
+//! | tiled | `[experts, hidden]` | both operands through workgroup memory, for many tokens |
+//! | tiled_coop | `[experts, hidden]` | the same with cooperative matrices |
+//!
+//! # Why the advice loses
+//!
+//! "Stride = experts" is the distance between two loads of *one* thread, in time. What the memory system sees is one
+//! load of *all* lanes: `w[d·experts + lane]` is 32 neighbours, 64 bytes of f16, one line of 128. After the transpose,
+//! `w[lane·hidden + d]` is 32 rows, so 32 lines for the same 64 bytes; what the other 126 bytes of each line are worth
+//! depends on whether they survive in the cache until the loop gets there. The transpose pays only together with the
+//! other half of the change: let the lanes of a subgroup share a row (`subgroup`).
+//!
+//! # How logits become ids
+//!
+//! All variants rank by counting: an expert's rank is the number of experts that beat it. Ranks are distinct, so that
+//! ties need no rule beyond "an equal logit of lower index beats", and any `top_k` costs the same. Variants for which a
+//! token's logits come from several workgroups write them, and the `select` kernel ranks.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::op::Operation;
+use super::spec::{
+    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+};
+use crate::gpu::{Caps, DeviceClass, Dispatch, Plan, Prepared, ScalarType, Scratch, grid};
+use crate::lower::{Defines, Shader};
+use crate::{msl, wgsl};
+
+/// Uniform block of every kernel here.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    n_tokens: u32,
+    hidden: u32,
+    experts: u32,
+    top_k: u32,
+    /// Experts, from the best, whose weights the denominator sums.
+    n_summed: u32,
+    /// Partial logits: `[n_splits][logit_rows][logit_stride]`, each over `split_len` of `hidden`.
+    n_splits: u32,
+    split_len: u32,
+    logit_rows: u32,
+    logit_stride: u32,
+}
+const _: () = assert!(size_of::<Params>() == 36);
+
+/// Experts that fit a workgroup's logits.
+pub const MAX_EXPERTS: u32 = 512;
+
+/// Shapes and options of a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    n_tokens: u32,
+    hidden: u32,
+    experts: u32,
+    top_k: u32,
+    elem: Elem,
+    renormalize: bool,
+    values: Values,
+}
+
+/// What the problem's inputs hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Values {
+    /// Random, such that logits are about 1 in size.
+    Random,
+    /// Small integers: every sum is exact in any order, and equal logits abound.
+    Ties,
+    /// Logits in the thousands.
+    Large,
+}
+
+impl Spec {
+    /// `n_tokens` rows of `hidden` f16 or f32 elements, the best `top_k` of `experts`. With `renormalize`, the
+    /// chosen probabilities of a token sum to 1.
+    ///
+    /// # Errors
+    /// Names the argument that is out of range.
+    pub fn new(
+        n_tokens: u32,
+        hidden: u32,
+        experts: u32,
+        top_k: u32,
+        elem: Elem,
+        renormalize: bool,
+    ) -> Result<Self, Refusal> {
+        if n_tokens == 0 || hidden == 0 {
+            return Err(Refusal::needs(format!(
+                "`n_tokens` ({n_tokens}) and `hidden` ({hidden}) of at least 1"
+            )));
+        }
+        if experts == 0 || experts > MAX_EXPERTS {
+            return Err(Refusal::needs(format!("`experts` of 1 to {MAX_EXPERTS}, got {experts}")));
+        }
+        if top_k == 0 || top_k > experts {
+            return Err(Refusal::needs(format!("`top_k` of 1 to `experts` = {experts}, got {top_k}")));
+        }
+        if elem == Elem::U32 {
+            return Err(Refusal::needs("`elem` to be f16 or f32"));
+        }
+        let elements = u64::from(n_tokens) * u64::from(hidden.max(MAX_EXPERTS));
+        if elements > 1 << 31 {
+            let most = (1u64 << 31) / u64::from(hidden.max(MAX_EXPERTS));
+            return Err(Refusal::needs(format!(
+                "`n_tokens` of at most {most} at this `hidden`, got {n_tokens}"
+            )));
+        }
+        Ok(Self { n_tokens, hidden, experts, top_k, elem, renormalize, values: Values::Random })
+    }
+
+    fn name(&self) -> String {
+        let elem = if self.elem == Elem::F16 { "f16" } else { "f32" };
+        let values = match self.values {
+            Values::Random => "",
+            Values::Ties => "-ties",
+            Values::Large => "-large",
+        };
+        let raw = if self.renormalize { "" } else { "-raw" };
+        let Self { n_tokens, hidden, experts, top_k, .. } = self;
+        format!("t{n_tokens}-h{hidden}-e{experts}-k{top_k}-{elem}{values}{raw}")
+    }
+}
+
+/// Which variants to try, best first, by tokens and capabilities.
+///
+/// | tokens | capabilities | choice | why |
+/// |---|---|---|---|
+/// | to 16 | subgroups of known width | subgroup | bound by reading the weights once; a tile would be mostly edge |
+/// | any | f16 matrices, `hidden` a multiple of 4 | tiled_coop | bound by multiply-adds |
+/// | any | any | tiled | the same without matrices, f16 or subgroups |
+fn order(spec: &Spec) -> &'static [&'static str] {
+    if spec.n_tokens <= 16 { &["subgroup", "tiled"] } else { &["tiled_coop", "tiled"] }
+}
+
+/// The best variant for a device. Its buffers: `activations` and `weights`, and the outputs `ids` and
+/// `probabilities`.
+///
+/// # Errors
+/// The device can run no variant.
+pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
+    Operation::choose(VARIANTS, order(spec), spec, caps)
+}
+
+// ---- problem and reference ----
+
+fn values(elem: Elem, n: u64, mut next: impl FnMut() -> f32) -> (Arc<[f32]>, Arc<[u8]>) {
+    match elem {
+        Elem::F16 => {
+            let halves: Vec<f16> = (0..n).map(|_| f16::from_f32(next())).collect();
+            (halves.iter().map(|h| h.to_f32()).collect(), bytemuck::cast_slice(&halves).into())
+        }
+        _ => {
+            let floats: Vec<f32> = (0..n).map(|_| next()).collect();
+            (floats.as_slice().into(), bytemuck::cast_slice(&floats).into())
+        }
+    }
+}
+
+fn problem(spec: &Spec, seed: u64) -> Problem {
+    let spec = *spec;
+    let mut rng = Rng(seed ^ 0x726f_7574);
+    // Random logits have a deviation of about 1: each factor's is 1/√3.
+    let scale = 3.0 / (spec.hidden as f32).sqrt();
+    let mut draw = |factor: f32| match spec.values {
+        Values::Random => rng.unit() * factor,
+        Values::Large => rng.unit() * factor * 60.0,
+        Values::Ties => rng.below(3) as f32 - 1.0,
+    };
+    let (activations, activation_bytes) =
+        values(spec.elem, u64::from(spec.n_tokens) * u64::from(spec.hidden), || draw(1.0));
+    let (weights, weight_bytes) =
+        values(spec.elem, u64::from(spec.experts) * u64::from(spec.hidden), || draw(scale));
+    let (n_tokens, top_k) = (spec.n_tokens as usize, spec.top_k as usize);
+    let row = {
+        let (activations, weights) = (activations.clone(), weights.clone());
+        move |token: usize| reference(&spec, &activations[token * spec.hidden as usize..], &weights)
+    };
+    let row = Arc::new(row);
+    let output = |name, elem, pick: fn(Chosen) -> Vec<Want>| {
+        let row = row.clone();
+        Output {
+            name,
+            elem,
+            n_rows: n_tokens,
+            row_len: top_k,
+            row_cost: u64::from(spec.hidden) * u64::from(spec.experts),
+            row: Arc::new(move |token| pick(row(token))),
+        }
+    };
+    let outputs =
+        vec![output("ids", Elem::U32, |c| c.ids), output("probabilities", Elem::F32, |c| c.probabilities)];
+    let written: usize = outputs.iter().map(Output::size_bytes).sum();
+    let cost = Cost {
+        useful_bytes: (activation_bytes.len() + weight_bytes.len() + written) as u64,
+        flops: 2 * u64::from(spec.n_tokens) * u64::from(spec.hidden) * u64::from(spec.experts),
+        space: Space::Storage,
+    };
+    let inputs = vec![
+        Operand { name: "activations", bytes: activation_bytes },
+        Operand { name: "weights", bytes: weight_bytes },
+    ];
+    Problem { inputs, outputs, cost }
+}
+
+/// One token's row of both outputs.
+struct Chosen {
+    ids: Vec<Want>,
+    probabilities: Vec<Want>,
+}
+
+/// One token: all logits, sorted, the best `top_k`.
+///
+/// Bounds. A logit is a sum of `hidden` products in f32; its roundings add up like a random walk (Higham and Mary,
+/// 2019): δ = 4·√hidden·u·Σ|terms|, the largest over experts, at least one rounding of the sum itself. Sorted
+/// values move by no more than the unsorted, so the logit at each rank is within δ of the reference's; an expert may
+/// stand at a rank if its logit is within 2δ of the one that stands there. Small integers have δ = 0.
+///
+/// A probability is a quotient of exponentials, each off by the factor e^{2δ} (its own logit and the greatest), and by
+/// WGSL's own allowance for `exp`, 3 + 2·|x| ulp; sums and the division add a few ulp more.
+fn reference(spec: &Spec, token: &[f32], weights: &[f32]) -> Chosen {
+    let hidden = spec.hidden as usize;
+    let u = Elem::F32.epsilon() / 2.0;
+    let mut delta: f64 = 0.0;
+    let mut logits = Vec::new();
+    for expert in weights.chunks_exact(hidden) {
+        let (mut sum, mut magnitudes) = (0.0, 0.0);
+        for (&h, &w) in token.iter().zip(expert) {
+            let term = f64::from(h) * f64::from(w);
+            sum += term;
+            magnitudes += term.abs();
+        }
+        logits.push(sum);
+        delta = delta.max(4.0 * (hidden as f64).sqrt().max(1.0) * u * magnitudes);
+    }
+    if spec.values == Values::Ties {
+        delta = 0.0;
+    }
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    // Stable: equal logits keep the order of their indices.
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    let greatest = logits[order[0]];
+    let top_k = spec.top_k as usize;
+    let n_summed = if spec.renormalize { top_k } else { logits.len() };
+    let sum: f64 = order[..n_summed].iter().map(|&e| (logits[e] - greatest).exp()).sum();
+    let mut chosen = Chosen { ids: Vec::new(), probabilities: Vec::new() };
+    for (rank, &expert) in order[..top_k].iter().enumerate() {
+        let near = |&e: &usize| (logits[e] - logits[expert]).abs() <= 2.0 * delta;
+        chosen.ids.push(Want::OneOf(if delta == 0.0 {
+            vec![order[rank] as u32]
+        } else {
+            (0..logits.len()).filter(near).map(|e| e as u32).collect()
+        }));
+        let x = logits[expert] - greatest;
+        let value = x.exp() / sum;
+        let ulps = 2.0 * (3.0 + 2.0 * x.abs()) + (n_summed as f64).sqrt() + 8.0;
+        let relative = (4.0 * delta).exp_m1() + ulps * 2.0 * u;
+        // Below the normal range, devices may flush to zero.
+        let bound = value * relative + f64::from(f32::MIN_POSITIVE);
+        chosen.probabilities.push(Want::Near { value, bound });
+    }
+    chosen
+}
+
+// ---- plans ----
+
+fn params(spec: &Spec) -> Params {
+    Params {
+        n_tokens: spec.n_tokens,
+        hidden: spec.hidden,
+        experts: spec.experts,
+        top_k: spec.top_k,
+        n_summed: if spec.renormalize { spec.top_k } else { spec.experts },
+        n_splits: 1,
+        split_len: spec.hidden,
+        logit_rows: spec.n_tokens,
+        logit_stride: spec.experts,
+    }
+}
+
+/// Invocations that rank a token's experts.
+fn rank_threads(spec: &Spec) -> u32 {
+    spec.experts.next_power_of_two().clamp(32, 128)
+}
+
+fn defines(spec: &Spec, vec: bool) -> Defines {
+    Defines::new()
+        .with("F16", i32::from(spec.elem == Elem::F16))
+        .with("VEC", i32::from(vec))
+        .with("THREADS", rank_threads(spec))
+}
+
+/// Whether rows can be read four elements at a time.
+fn vectors(spec: &Spec) -> bool {
+    spec.hidden.is_multiple_of(4)
+}
+
+fn naive(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
+    let shader =
+        Shader::new(wgsl!("router/naive.wgsl"), defines(spec, false)).with_msl(msl!("router/naive.metal"));
+    let dispatch = Dispatch::new(shader, grid(u64::from(spec.n_tokens)), &params(spec));
+    let (hidden, experts, elem_bytes) = (spec.hidden as usize, spec.experts as usize, spec.elem.size_bytes());
+    let transpose = move |from: &[&[u8]]| {
+        let mut columns = Vec::with_capacity(from[0].len());
+        for d in 0..hidden {
+            for e in 0..experts {
+                columns.extend_from_slice(&from[0][(e * hidden + d) * elem_bytes..][..elem_bytes]);
+            }
+        }
+        columns
+    };
+    Ok(Plan {
+        dispatches: vec![dispatch.rename("weights", "weight_columns")],
+        prepared: vec![Prepared { name: "weight_columns", from: vec!["weights"], make: Arc::new(transpose) }],
+        ..Plan::default()
+    })
+}
+
+fn row_per_thread(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
+    let shader = Shader::new(wgsl!("router/row_per_thread.wgsl"), defines(spec, false));
+    Ok(Plan::one(Dispatch::new(shader, grid(u64::from(spec.n_tokens)), &params(spec))))
+}
+
+/// `logits` and then `select`, over scratch for partial logits.
+fn with_select(spec: &Spec, params: Params, logits: Dispatch) -> Plan {
+    let shader =
+        Shader::new(wgsl!("router/select.wgsl"), defines(spec, true)).with_msl(msl!("router/select.metal"));
+    let select = Dispatch::new(shader, grid(u64::from(spec.n_tokens)), &params);
+    let size_bytes =
+        4 * u64::from(params.n_splits) * u64::from(params.logit_rows) * u64::from(params.logit_stride);
+    Plan {
+        dispatches: vec![logits, select],
+        scratch: vec![Scratch { name: "logits", size_bytes }],
+        ..Plan::default()
+    }
+}
+
+fn subgroup(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    const THREADS: u32 = 128;
+    let width = match caps.subgroup_size {
+        Some(width) if caps.subgroups && width <= THREADS => width,
+        _ => return Err(Refusal::needs(format!("subgroups of one known width, at most {THREADS}"))),
+    };
+    let tokens = spec.n_tokens.min(4);
+    let defines =
+        defines(spec, vectors(spec)).with("THREADS", THREADS).with("WIDTH", width).with("TOKENS", tokens);
+    let shader = Shader::new(wgsl!("router/subgroup.wgsl"), defines).with_msl(msl!("router/subgroup.metal"));
+    let rows = spec.n_tokens.div_ceil(tokens);
+    if rows > caps.max_workgroups {
+        return Err(Refusal::needs(format!("at most {} tokens", tokens * caps.max_workgroups)));
+    }
+    let params = params(spec);
+    let workgroups = [spec.experts.div_ceil(THREADS / width), rows, 1];
+    Ok(with_select(spec, params, Dispatch::new(shader, workgroups, &params)))
+}
+
+/// Workgroups that keep a device busy: twice the cores of the largest known (H100: 132 SMs, four groups of 128
+/// invocations each; Apple's Ultra chips: 80 cores).
+fn wanted_workgroups(class: DeviceClass) -> u32 {
+    match class {
+        DeviceClass::DiscreteGpu => 528,
+        DeviceClass::IntegratedGpu | DeviceClass::OtherGpu => 160,
+        DeviceClass::Software | DeviceClass::Executor => 8,
+    }
+}
+
+/// How `hidden` is split into about `wanted` parts: (number of splits, elements of each).
+fn splits(spec: &Spec, wanted: u32, step: u32) -> (u32, u32) {
+    let steps = spec.hidden.div_ceil(step);
+    // A split shorter than 4 steps costs more in partial sums than it gains.
+    let n = wanted.clamp(1, (steps / 4).clamp(1, 16));
+    let len = steps.div_ceil(n) * step;
+    (spec.hidden.div_ceil(len), len)
+}
+
+fn tiled(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    let columns = if spec.experts <= 16 { 1 } else { 4 };
+    let (x, y) = (spec.experts.div_ceil(16 * columns), spec.n_tokens.div_ceil(64));
+    let (n_splits, split_len) = splits(spec, wanted_workgroups(caps.class) / (x * y), 16);
+    let params = Params { n_splits, split_len, ..params(spec) };
+    let defines = defines(spec, vectors(spec)).with("COLUMNS", columns);
+    let shader = Shader::new(wgsl!("router/tiled.wgsl"), defines).with_msl(msl!("router/tiled.metal"));
+    Ok(with_select(spec, params, Dispatch::new(shader, [x, y, n_splits], &params)))
+}
+
+fn tiled_coop(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    if spec.elem != Elem::F16 || !vectors(spec) {
+        return Err(Refusal::needs("f16 elements and `hidden` to be a multiple of 4"));
+    }
+    if !caps.f16 || !caps.has_subgroup_size(32) {
+        return Err(Refusal::needs("shader-f16 and subgroups of 32 lanes"));
+    }
+    let offered = |n| caps.has_coop(n, n, n, ScalarType::F16, ScalarType::F32);
+    let tile = match () {
+        () if offered(16) => 16,
+        () if offered(8) => 8,
+        () => return Err(Refusal::needs("8×8 or 16×16 cooperative matrices, f16 to f32")),
+    };
+    let width = spec.experts.next_multiple_of(16).min(if tile == 16 { 128 } else { 64 });
+    let (x, y) = (spec.experts.div_ceil(width), spec.n_tokens.div_ceil(64));
+    let (n_splits, split_len) = splits(spec, wanted_workgroups(caps.class) / (x * y), 64);
+    let params = Params { n_splits, split_len, logit_rows: y * 64, logit_stride: x * width, ..params(spec) };
+    let defines = Defines::new().with("TILE", tile).with("EXPERTS", width);
+    let shader =
+        Shader::new(wgsl!("router/tiled_coop.wgsl"), defines).with_msl(msl!("router/tiled_coop.metal"));
+    Ok(with_select(spec, params, Dispatch::new(shader, [x, y, n_splits], &params)))
+}
+
+static VARIANTS: &[Variant<Spec>] = &[
+    Variant {
+        name: "naive",
+        role: Role::Naive,
+        about: "weights [hidden, experts], a thread per expert",
+        plan: naive,
+        twin: true,
+        problem: None,
+    },
+    Variant {
+        name: "row_per_thread",
+        role: Role::Advised,
+        about: "weights [experts, hidden], a thread per expert row",
+        plan: row_per_thread,
+        twin: false,
+        problem: None,
+    },
+    Variant {
+        name: "subgroup",
+        role: Role::Optimized,
+        about: "weights [experts, hidden], a subgroup per expert and 4 tokens",
+        plan: subgroup,
+        twin: true,
+        problem: None,
+    },
+    Variant {
+        name: "tiled",
+        role: Role::Optimized,
+        about: "64 tokens × 64 experts through workgroup memory, hidden split",
+        plan: tiled,
+        twin: true,
+        problem: None,
+    },
+    Variant {
+        name: "tiled_coop",
+        role: Role::Optimized,
+        about: "64 tokens × up to 128 experts by cooperative matrices, hidden split",
+        plan: tiled_coop,
+        twin: true,
+        problem: None,
+    },
+];
+
+fn cases() -> Vec<Case> {
+    use CaseClass::{Bench, Edge, Smoke};
+    use Elem::{F16, F32};
+    use Values::{Large, Random, Ties};
+    let rows: [(CaseClass, [u32; 4], Elem, bool, Values); 21] = [
+        (Smoke, [65, 256, 64, 8], F16, true, Random),
+        (Smoke, [5, 128, 8, 2], F32, true, Random),
+        (Edge, [1, 1, 1, 1], F32, true, Random),
+        (Edge, [1, 128, 8, 2], F16, true, Random),
+        (Edge, [3, 127, 9, 3], F16, true, Random),
+        (Edge, [4, 129, 15, 15], F32, false, Random),
+        (Edge, [63, 64, 16, 4], F16, false, Random),
+        (Edge, [64, 68, 17, 17], F16, true, Random),
+        (Edge, [65, 60, 63, 1], F32, true, Random),
+        (Edge, [16, 516, 65, 6], F16, true, Random),
+        (Edge, [17, 1030, 127, 8], F16, true, Random),
+        (Edge, [33, 96, 129, 10], F16, true, Random),
+        (Edge, [7, 64, 511, 511], F32, true, Random),
+        (Edge, [6, 64, 512, 512], F16, false, Random),
+        (Edge, [66, 128, 64, 8], F16, true, Ties),
+        (Edge, [9, 33, 40, 40], F32, true, Ties),
+        (Edge, [20, 256, 32, 4], F16, true, Large),
+        (Edge, [20, 255, 32, 32], F32, false, Large),
+        (Bench, [4096, 4096, 128, 8], F16, true, Random),
+        (Bench, [1, 4096, 128, 8], F16, true, Random),
+        (Bench, [4096, 2880, 32, 4], F16, true, Random),
+    ];
+    rows.into_iter()
+        .map(|(class, [n_tokens, hidden, experts, top_k], elem, renormalize, values)| {
+            let spec = Spec { n_tokens, hidden, experts, top_k, elem, renormalize, values };
+            Case::new(spec.name(), class, spec, VARIANTS, problem)
+        })
+        .collect()
+}
+
+/// The family.
+pub fn family() -> Family {
+    Family::new("router", "mixture-of-experts router: softmax(h·W), top-k, renormalize", VARIANTS, cases())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_out_of_range_are_named() {
+        let refused = |t, h, e, k, elem| Spec::new(t, h, e, k, elem, true).unwrap_err().to_string();
+        assert!(refused(0, 64, 8, 2, Elem::F16).contains("`n_tokens` (0)"));
+        assert!(refused(1, 0, 8, 2, Elem::F16).contains("`hidden` (0)"));
+        assert!(refused(1, 64, 513, 2, Elem::F16).contains("`experts` of 1 to 512, got 513"));
+        assert!(refused(1, 64, 8, 9, Elem::F16).contains("`top_k` of 1 to `experts` = 8, got 9"));
+        assert!(refused(1, 64, 8, 0, Elem::F16).contains("`top_k`"));
+        assert!(refused(1, 64, 8, 2, Elem::U32).contains("`elem`"));
+        assert!(refused(1 << 20, 4096, 8, 2, Elem::F16).contains("`n_tokens` of at most 524288"));
+    }
+
+    #[test]
+    fn equal_logits_go_to_the_lower_index() {
+        let spec = Spec { values: Values::Ties, ..Spec::new(1, 2, 4, 3, Elem::F32, true).unwrap() };
+        let c = reference(&spec, &[1.0, 1.0], &[0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 2.0, 0.0]);
+        assert_eq!(c.ids, [1, 3, 0].map(|e| Want::OneOf(vec![e])));
+        let Want::Near { value, .. } = c.probabilities[2] else { panic!("a probability is near something") };
+        // Logits 2, 2, 1: e^-1 / (2 + e^-1).
+        assert!((value - 0.155_362).abs() < 1e-6, "{value}");
+    }
+
+    #[test]
+    fn splits_cover_hidden_in_whole_steps() {
+        for hidden in [1, 15, 16, 17, 63, 64, 1030, 4096] {
+            for wanted in [1, 7, 64, 1000] {
+                let spec = Spec::new(1, hidden, 8, 1, Elem::F32, true).unwrap();
+                let (n, len) = splits(&spec, wanted, 16);
+                assert!(n >= 1 && len % 16 == 0 && n * len >= hidden && (n - 1) * len < hidden);
+            }
+        }
+    }
+}

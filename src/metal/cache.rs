@@ -1,0 +1,160 @@
+//! Where the shim lies and what was built stays, by content.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Files of the shim: name, text. Headers that Metal splits its library into are the same one header.
+const SHIM: [(&str, &str); 11] = [
+    ("prelude.h", include_str!("shim/prelude.h")),
+    ("shim.h", include_str!("shim/shim.h")),
+    ("types.h", include_str!("shim/types.h")),
+    ("runtime.h", include_str!("shim/runtime.h")),
+    ("math.h", include_str!("shim/math.h")),
+    ("matrix.h", include_str!("shim/matrix.h")),
+    ("simd.h", include_str!("shim/simd.h")),
+    ("atomic.h", include_str!("shim/atomic.h")),
+    ("texture.h", include_str!("shim/texture.h")),
+    ("entry.h", include_str!("shim/entry.h")),
+    ("runtime.c", include_str!("shim/runtime.c")),
+];
+
+/// Headers of Metal's standard library. Their macros are in the prelude, their declarations in the shim, so
+/// the files themselves are empty.
+const METAL_HEADERS: [&str; 30] = [
+    "metal_stdlib",
+    "metal_algorithm",
+    "metal_array",
+    "metal_assert",
+    "metal_atomic",
+    "metal_command_buffer",
+    "metal_common",
+    "metal_compute",
+    "metal_config",
+    "metal_extended_vector",
+    "metal_geometric",
+    "metal_graphics",
+    "metal_integer",
+    "metal_limits",
+    "metal_logging",
+    "metal_math",
+    "metal_matrix",
+    "metal_numeric",
+    "metal_pack",
+    "metal_packed_vector",
+    "metal_quadgroup",
+    "metal_relational",
+    "metal_simdgroup",
+    "metal_simdgroup_matrix",
+    "metal_texture",
+    "metal_type_traits",
+    "metal_types",
+    "metal_uniform",
+    "metal_vector",
+    "simd/simd.h",
+];
+
+/// A folder of built kernels, and within it the shim.
+#[derive(Clone, Debug)]
+pub(super) struct Cache {
+    dir: PathBuf,
+    shim: PathBuf,
+    /// Keeps a folder of this process alive where there is no lasting one.
+    _temporary: Option<Arc<tempfile::TempDir>>,
+}
+
+impl Cache {
+    /// Opens `MARLIN_CACHE`, else the user's cache folder, else one for this process only. Never a folder that
+    /// others can write: what lies in it is loaded as code.
+    pub(super) fn open() -> io::Result<Self> {
+        let lasting = std::env::var_os("MARLIN_CACHE").map(PathBuf::from).or_else(user_cache);
+        let (dir, temporary) = match lasting {
+            Some(dir) if std::fs::create_dir_all(&dir).is_ok() && writable(&dir) => (dir, None),
+            _ => {
+                let temporary = tempfile::tempdir()?;
+                (temporary.path().to_owned(), Some(Arc::new(temporary)))
+            }
+        };
+        let mut hash = Hash::default();
+        for (name, text) in SHIM {
+            hash.add(name.as_bytes());
+            hash.add(text.as_bytes());
+        }
+        let shim = dir.join(format!("shim-{}", hash.hex()));
+        if !shim.join("complete").exists() {
+            std::fs::create_dir_all(shim.join("include/simd"))?;
+            for (name, text) in SHIM {
+                write_whole(&shim.join(name), text.as_bytes())?;
+            }
+            for name in METAL_HEADERS {
+                write_whole(&shim.join("include").join(name), b"")?;
+            }
+            write_whole(&shim.join("complete"), b"")?;
+        }
+        Ok(Self { dir, shim, _temporary: temporary })
+    }
+
+    /// The folder of the shim's own files.
+    pub(super) fn shim_dir(&self) -> &Path {
+        &self.shim
+    }
+
+    /// The folder of `<metal_stdlib>` and its like.
+    pub(super) fn include_dir(&self) -> PathBuf {
+        self.shim.join("include")
+    }
+
+    #[allow(dead_code, reason = "built kernels are not stored yet")]
+    /// The file for content `hash` and `extension`; it may not exist yet.
+    pub(super) fn file(&self, hash: &str, extension: &str) -> PathBuf {
+        self.dir.join(format!("{hash}.{extension}"))
+    }
+
+    #[allow(dead_code, reason = "built kernels are not stored yet")]
+    /// A file beside the others to write before renaming it into place.
+    pub(super) fn scratch(&self) -> io::Result<tempfile::TempPath> {
+        Ok(tempfile::NamedTempFile::new_in(&self.dir)?.into_temp_path())
+    }
+}
+
+fn user_cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| {
+        set("HOME").map(|h| h.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }))
+    })?;
+    Some(base.join("wgpu-marlin"))
+}
+
+fn writable(dir: &Path) -> bool {
+    tempfile::tempfile_in(dir).is_ok()
+}
+
+/// Writes a file that another process may be reading or writing: whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// FNV-1a over 128 bits, each part closed by its length.
+pub(super) struct Hash(u128);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0x6c62272e07bb014262b821756295c58d)
+    }
+}
+
+impl Hash {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        for &b in bytes.iter().chain(&(bytes.len() as u64).to_le_bytes()) {
+            self.0 = (self.0 ^ u128::from(b)).wrapping_mul(0x0000000001000000000000000000013b);
+        }
+    }
+
+    pub(super) fn hex(&self) -> String {
+        format!("{:032x}", self.0)
+    }
+}

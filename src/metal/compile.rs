@@ -1,0 +1,73 @@
+//! The steps from text to what clang makes of it.
+
+use super::clang::{Clang, Output, folder_of};
+use super::diagnostic::{Diagnostic, Severity, Step, parse};
+use super::rewrite::{Dialect, Entries, Rewritten, rewrite};
+use super::signature::Kernel;
+use super::source::Source;
+use std::ffi::OsString;
+
+/// Runs the preprocessor: user macros, includes, `<metal_stdlib>`'s macros.
+pub(super) fn preprocess(clang: &Clang, source: &Source) -> Result<String, Vec<Diagnostic>> {
+    let mut args: Vec<OsString> = [
+        "-E",
+        "-x",
+        "c++",
+        "-std=c++17",
+        "-nostdinc",
+        "-fdeclspec",
+        "-fno-caret-diagnostics",
+        "-fno-color-diagnostics",
+    ]
+    .map(OsString::from)
+    .into();
+    args.extend(["-include".into(), clang.cache().shim_dir().join("prelude.h").into()]);
+    args.extend(["-isystem".into(), clang.cache().include_dir().into()]);
+    for dir in folder_of(&source.name).iter().chain(&source.include_dirs) {
+        args.extend(["-I".into(), dir.into()]);
+    }
+    args.extend(source.defines.iter().map(|(name, value)| format!("-D{name}={value}").into()));
+    args.push("-".into());
+    let name = source.name.replace('\\', "/").replace('"', "'");
+    let input = format!("# 1 \"{name}\"\n{}\n", source.text);
+    let output = run(clang, args, &input)?;
+    succeeded(clang, &output, Step::Preprocess, &[])?;
+    String::from_utf8(output.stdout)
+        .map_err(|_| vec![Diagnostic::error(Step::Preprocess, "the text is not UTF-8")])
+}
+
+/// Preprocesses and rewrites; faults of the rewriting are errors.
+pub(super) fn to_cxx(clang: &Clang, source: &Source, entries: Entries) -> Result<Rewritten, Vec<Diagnostic>> {
+    let rewritten = rewrite(&preprocess(clang, source)?, source, Dialect::Cxx, entries);
+    if rewritten.faults.is_empty() {
+        Ok(rewritten)
+    } else {
+        Err(rewritten.faults.iter().map(Diagnostic::from_fault).collect())
+    }
+}
+
+/// Runs clang on `input`; not being able to is a message too.
+pub(super) fn run(clang: &Clang, args: Vec<OsString>, input: &str) -> Result<Output, Vec<Diagnostic>> {
+    clang
+        .run(args, input.as_bytes())
+        .map_err(|e| vec![Diagnostic::error(Step::Driver, format!("could not run {}: {e}", clang.version()))])
+}
+
+/// The errors of a failed run.
+pub(super) fn succeeded(
+    clang: &Clang,
+    output: &Output,
+    step: Step,
+    kernels: &[Kernel],
+) -> Result<(), Vec<Diagnostic>> {
+    if output.success {
+        return Ok(());
+    }
+    let mut list = parse(&output.stderr, step, &clang.cache().shim_dir().to_string_lossy(), kernels);
+    list.retain(|d| d.severity == Severity::Error);
+    if list.is_empty() {
+        let tail: Vec<_> = output.stderr.lines().take(5).collect();
+        list.push(Diagnostic::error(Step::Driver, format!("the compiler failed: {}", tail.join(" / "))));
+    }
+    Err(list)
+}

@@ -1,0 +1,109 @@
+//! Metal text as LLVM IR: the base of the auditor's view of Metal and of the runs on the CPU.
+//!
+//! Clang resolves templates, macros, pointer arithmetic and casts; `-O1` inlines every user function into its
+//! kernel, promotes private variables and simplifies, but neither vectorizes nor unrolls (a loop that the
+//! text itself asks to unroll excepted). The text form has these conventions:
+//!
+//! - **Kernels.** Kernel number `n` of [`Ir::kernels`] is `define void @marlin_kernel_n(ptr %a, ptr %b, ...)`
+//!   ([`symbol`]). Its parameters are the kernel's buffers, one `ptr` each, in the order of [`Kernel::params`],
+//!   textures, built-ins and threadgroup parameters left out ([`Ir::buffer_params`]); they carry the text's
+//!   names. A scalar or struct that the text takes by reference (`constant uint& n`) is a pointer too, and
+//!   loaded in the body. Whether a buffer is `device` or `constant` is in [`Param::space`]: in the IR all
+//!   pointers are in address space 0. `@marlin_entry_n` only calls the kernel and can be ignored; so can any
+//!   function that no kernel calls.
+//! - **Ids and sizes** are calls that return `i32` and have no effect: `@marlin_thread_position_in_grid(i32 d)`
+//!   with the dimension `d` 0, 1 or 2, likewise `marlin_thread_position_in_threadgroup`,
+//!   `marlin_threadgroup_position_in_grid`, `marlin_threads_per_grid`, `marlin_threads_per_threadgroup`,
+//!   `marlin_threadgroups_per_grid`; without argument `marlin_thread_index_in_threadgroup`,
+//!   `marlin_thread_index_in_simdgroup`, `marlin_simdgroup_index_in_threadgroup`, `marlin_threads_per_simdgroup`,
+//!   `marlin_simdgroups_per_threadgroup`.
+//! - **Threadgroup memory** is what `call ptr @marlin_threadgroup_variable(i32 id, i64 size, i64 align)` (variable
+//!   `id` of [`Ir::variables`], which has its name and line) and `call ptr @marlin_threadgroup_argument(i32 index)`
+//!   (`[[threadgroup(index)]]`, sized by the host) return. A program-scope `constant` table is a `constant` global.
+//!   Anything reached from an `alloca` is private.
+//! - **Together** are `call void @marlin_threadgroup_barrier(i32 flags, i32 site)`,
+//!   `call void @marlin_simdgroup_barrier(i32 flags, i32 site)` (flags: 1 device, 2 threadgroup, 4 texture) and
+//!   `call ptr @marlin_simd_exchange(ptr value, i32 size, i32 site)`, through which every simdgroup function
+//!   (sum, shuffle, ballot, matrix multiply) goes: each lane brings `size` bytes, and what the returned pointer
+//!   leads to are all lanes' values, not memory of the kernel.
+//! - **Textures**: `call ptr @marlin_texture_argument(i32 index)` returns a descriptor; what is loaded through the
+//!   pointer in it are texels.
+//! - **Atomics** are `atomicrmw`, `cmpxchg` and `load atomic`/`store atomic`, all `monotonic`.
+//! - **Simdgroup matrices**: a lane's share of `simdgroup_load`/`simdgroup_store` is two neighbours of a row in one
+//!   access of twice the element's size.
+//! - **Lines**: `!dbg !id` is traced to the user's file, line and column by [`Locations::place`], through whatever
+//!   was inlined. An instruction that the optimizer moved may have line 0 or no `!dbg`.
+
+use super::clang::Clang;
+use super::compile::{run, succeeded, to_cxx};
+use super::diagnostic::{Diagnostic, Step};
+use super::location::Locations;
+use super::rewrite::{Entries, ThreadgroupVariable};
+use super::signature::{Binding, Kernel, Param};
+use super::source::Source;
+
+/// Kernels as LLVM IR in text form.
+#[derive(Clone, Debug)]
+pub struct Ir {
+    /// The module.
+    pub text: String,
+    /// The kernels of the source; with [`llvm_ir_of`] only one of them is in the module.
+    pub kernels: Vec<Kernel>,
+    /// Threadgroup variables by number.
+    pub variables: Vec<ThreadgroupVariable>,
+    /// Where instructions come from.
+    pub locations: Locations,
+}
+
+impl Ir {
+    /// The parameters of kernel `n` that are parameters of its function, in order.
+    pub fn buffer_params(&self, n: usize) -> impl Iterator<Item = &Param> {
+        let params = self.kernels.get(n).map_or(&[][..], |k| &k.params);
+        params.iter().filter(|p| matches!(p.binding, Binding::Buffer { .. }))
+    }
+}
+
+/// The name of kernel number `n` in the module.
+pub fn symbol(n: usize) -> String {
+    format!("marlin_kernel_{n}")
+}
+
+/// Compiles all kernels of `source`.
+pub fn llvm_ir(clang: &Clang, source: &Source) -> Result<Ir, Vec<Diagnostic>> {
+    compile(clang, source, Entries::All)
+}
+
+/// Compiles the one kernel that a host asks for as `entry`, and of a template only that instance.
+pub fn llvm_ir_of(clang: &Clang, source: &Source, entry: &str) -> Result<Ir, Vec<Diagnostic>> {
+    compile(clang, source, Entries::One(entry))
+}
+
+fn compile(clang: &Clang, source: &Source, entries: Entries) -> Result<Ir, Vec<Diagnostic>> {
+    let rewritten = to_cxx(clang, source, entries)?;
+    let mut args = clang.language_flags();
+    args.extend(IR_FLAGS.iter().map(Into::into));
+    let output = run(clang, args, &rewritten.text)?;
+    succeeded(clang, &output, Step::Types, &rewritten.kernels)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let locations = Locations::parse(&text, &clang.cache().shim_dir().to_string_lossy());
+    Ok(Ir { text, kernels: rewritten.kernels, variables: rewritten.variables, locations })
+}
+
+const IR_FLAGS: [&str; 14] = [
+    "-O1",
+    "-S",
+    "-emit-llvm",
+    "-gline-tables-only",
+    "-gcolumn-info",
+    // File names stay as the line markers give them.
+    "-fdebug-compilation-dir=/",
+    "-fno-discard-value-names",
+    "-fno-unroll-loops",
+    "-fno-vectorize",
+    "-fno-slp-vectorize",
+    // A loop that zeroes or copies an array stays a loop of accesses.
+    "-fno-builtin-memset",
+    "-fno-builtin-memcpy",
+    "-o-",
+    "-",
+];

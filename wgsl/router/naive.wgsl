@@ -1,0 +1,29 @@
+// ids, probabilities = top_k(softmax(activations · weights)), weights [hidden, experts]
+//
+// A workgroup owns a token, an invocation an expert (and every THREADS-th after it). In each step over
+// `hidden`, lane l reads weights[d·experts + l]: neighbours read neighbouring elements. The stride of
+// `experts` that advice warns of is a step in time, within one lane; across lanes the access is coalesced.
+#include "common/grid.wgsl"
+#include "common/router.wgsl"
+#include "common/top_k.wgsl"
+
+@compute @workgroup_size({{THREADS}})
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let token = workgroup_index(workgroup_id, num_workgroups);
+    if token >= params.n_tokens {
+        return;
+    }
+    for (var expert = lane; expert < params.experts; expert += {{THREADS}}u) {
+        var sum = 0.0;
+        for (var d = 0u; d < params.hidden; d++) {
+            sum += activation(token * params.hidden + d) * weight(d * params.experts + expert);
+        }
+        row_logits[expert] = sum;
+    }
+    workgroupBarrier();
+    select_experts(token, lane);
+}
