@@ -4,7 +4,9 @@
 //! operation that an app calls · the reference · the cases · the cost · the variants. [`spec`] has the
 //! vocabulary.
 
+pub mod dequant;
 pub mod gemm;
+pub mod gemv;
 pub mod op;
 pub mod patterns;
 pub mod router;
@@ -17,7 +19,7 @@ use spec::Family;
 
 /// All families, in the order that reports print them.
 pub fn families() -> Vec<Family> {
-    vec![patterns::family(), gemm::family(), router::family()]
+    vec![patterns::family(), dequant::family(), gemv::family(), gemm::family(), router::family()]
 }
 
 /// Why a name chose nothing.

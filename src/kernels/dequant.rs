@@ -1,0 +1,297 @@
+//! Dequantization: `dequantized[r, k] = value(code(r, k)) · scale(r, k / group) · tensor_scale`.
+//!
+//! | operand | elements | layout |
+//! |---|---|---|
+//! | `words` | u32 `[n, k/8]` | row-major, eight codes a word along K: see [`crate::quant`] |
+//! | `scales` | f16, E8M0 or E4M3 `[n, k/group]` | packed in u32 words |
+//! | `zero_points` | nibbles `[n, k/group]` | packed in u32 words, int4-asym only |
+//! | `dequantized` | f16 or f32 `[n, k]` | row-major |
+//!
+//! Nothing in it depends on where a row ends, so kernels see one run of `n·k` weights. Per 32 weights of fp4 with
+//! groups of 32, 18 bytes are read and 64 (f16) written: a kernel is as good as its stores.
+//!
+//! | variant | what differs |
+//! |---|---|
+//! | naive | a word per invocation, scalar stores, a scale load per weight |
+//! | scales_in_workgroup | naive, with the scales first copied to workgroup memory |
+//! | scales_in_texture | naive, with the scales in a texture |
+//! | optimized | 16-byte stores by neighbouring lanes, a scale load per 16 bytes, eight codes decoded at a time |
+//! | portable | optimized, decoding in f32 alone: for devices that flush f16 subnormals |
+//!
+//! `optimized` and `portable` write f16 without shader-f16.
+
+use std::sync::Arc;
+
+use super::op::Operation;
+use super::spec::{
+    Case, CaseClass, Cost, Elem, Family, Output, Problem, Refusal, Role, Space, Variant, Want,
+};
+use super::weights;
+use crate::gpu::{Caps, Dispatch, Plan, TextureSpec, grid};
+use crate::lower::{Defines, Shader};
+use crate::quant::{Format, GroupSize, QuantizedMatrix, ScaleEncoding, Shape, WeightSpec};
+use crate::{msl, wgsl};
+
+/// Uniform block of every kernel here.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    /// Words of eight codes in the matrix.
+    n_words: u32,
+    /// The factor of the whole tensor.
+    tensor_scale: f32,
+}
+const _: () = assert!(size_of::<Params>() == 8);
+
+/// Invocations per workgroup.
+const THREADS: u32 = 256;
+/// 16-byte stores per invocation of the optimized kernel.
+const STEPS: u32 = 4;
+/// The widest row of the texture of scales.
+const TEXTURE_WIDTH: u32 = 8192;
+
+/// What to dequantize, and to which element type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    weights: WeightSpec,
+    tensor_scale: f32,
+    out: Elem,
+}
+
+impl Spec {
+    /// Weights of a shape and format to f16 or f32. `tensor_scale` is 1 for formats without one.
+    pub fn new(weights: WeightSpec, tensor_scale: f32, out: Elem) -> Result<Self, Refusal> {
+        match out {
+            Elem::F16 | Elem::F32 => Ok(Self { weights, tensor_scale, out }),
+            Elem::U32 => Err(Refusal::needs("f16 or f32 output")),
+        }
+    }
+
+    fn name(&self) -> String {
+        let out = if self.out == Elem::F16 { "f16" } else { "f32" };
+        let w = &self.weights;
+        format!("{}-g{}-{}-{out}", w.format(), w.group(), w.shape())
+    }
+}
+
+/// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands), and the output
+/// `dequantized` of `n·k` elements.
+///
+/// # Errors
+/// The device can run no variant.
+pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
+    Operation::choose(VARIANTS, &["optimized"], spec, caps)
+}
+
+/// Inputs, reference and cost of a matrix.
+fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>) -> Problem {
+    let (shape, out) = (spec.weights.shape(), spec.out);
+    let inputs = weights::inputs(&matrix);
+    let output = Output {
+        name: "dequantized",
+        elem: out,
+        n_rows: shape.n(),
+        row_len: shape.k(),
+        row_cost: shape.k() as u64,
+        row: Arc::new(move |row| (0..shape.k()).map(|col| want(out, matrix.value(row, col))).collect()),
+    };
+    let written = (shape.elements() * out.size_bytes()) as u64;
+    let useful_bytes = spec.weights.total_bytes() as u64 + written;
+    Problem { inputs, outputs: vec![output], cost: Cost { useful_bytes, flops: 0, space: Space::Storage } }
+}
+
+/// One product of a code and a scale, itself a product of two at most: two roundings in f32, one to the output's type,
+/// which may truncate. A subnormal result may be flushed.
+fn want(out: Elem, value: f64) -> Want {
+    let smallest_normal = if out == Elem::F16 { 2f64.powi(-14) } else { f64::from(f32::MIN_POSITIVE) };
+    let rounding = out.epsilon() * value.abs();
+    let bound = if value.abs() < smallest_normal { value.abs() } else { rounding };
+    Want::Near { value, bound }
+}
+
+fn defines(spec: &Spec) -> Defines {
+    let f16 = spec.out == Elem::F16;
+    weights::defines(&spec.weights)
+        .with("OUT_F16", i32::from(f16))
+        .with("OUT_TYPE", if f16 { "f16" } else { "f32" })
+        .with("THREADS", THREADS)
+        .with("STEPS", STEPS)
+        .with("F16_SUBNORMALS", 1)
+}
+
+/// One dispatch with `words_per_workgroup` words each.
+fn dispatch(spec: &Spec, shader: Shader, words_per_workgroup: u64) -> Plan {
+    let n_words = spec.weights.word_count() as u64;
+    let params = Params { n_words: n_words as u32, tensor_scale: spec.tensor_scale };
+    Plan::one(Dispatch::new(shader, grid(n_words.div_ceil(words_per_workgroup)), &params))
+}
+
+/// A kernel that stores element by element: f16 elements need the device's f16.
+fn elementwise(spec: &Spec, caps: &Caps, shader: Shader) -> Result<Plan, Refusal> {
+    if spec.out == Elem::F16 && !caps.f16 {
+        return Err(Refusal::needs("shader-f16"));
+    }
+    Ok(dispatch(spec, shader, u64::from(THREADS)))
+}
+
+fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    let shader = Shader::new(wgsl!("dequant/naive.wgsl"), defines(spec));
+    elementwise(spec, caps, shader.with_msl(msl!("dequant/naive.metal")))
+}
+
+fn scales_in_workgroup(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    elementwise(spec, caps, Shader::new(wgsl!("dequant/scales_in_workgroup.wgsl"), defines(spec)))
+}
+
+fn scales_in_texture(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    let groups = spec.weights.group_count() as u32;
+    // Whole rows of texels, so that no scale is missing and none is made up.
+    let most = TEXTURE_WIDTH.min(caps.max_texture_side).min(groups);
+    let width = (1..=most).rev().find(|width| groups.is_multiple_of(*width)).unwrap_or(1);
+    let height = groups / width;
+    if height > caps.max_texture_side {
+        let side = caps.max_texture_side;
+        return Err(Refusal::needs(format!(
+            "a texture of {width}×{height} scales, the device has {side}×{side}"
+        )));
+    }
+    let shader =
+        Shader::new(wgsl!("dequant/scales_in_texture.wgsl"), defines(spec).with("TEXTURE_WIDTH", width));
+    let mut plan = elementwise(spec, caps, shader)?;
+    plan.textures.push(TextureSpec {
+        name: "scales",
+        from: "scales",
+        width,
+        height,
+        format: match spec.weights.format().scale_encoding() {
+            ScaleEncoding::F16 => wgpu::TextureFormat::R16Float,
+            ScaleEncoding::E8M0 | ScaleEncoding::E4M3 => wgpu::TextureFormat::R8Unorm,
+        },
+    });
+    Ok(plan)
+}
+
+/// Subnormal f16 are exact where this was tried: NVIDIA, llvmpipe. Verification shows a device that flushes them: codes 1
+/// and 9 come out as 0.
+fn optimized(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
+    Ok(runs(spec, defines(spec)))
+}
+
+fn portable(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
+    Ok(runs(spec, defines(spec).with("F16_SUBNORMALS", 0)))
+}
+
+/// `optimized.wgsl`: `STEPS` stores of 16 bytes per invocation.
+fn runs(spec: &Spec, defines: Defines) -> Plan {
+    let shader = Shader::new(wgsl!("dequant/optimized.wgsl"), defines);
+    let runs_per_word = if spec.out == Elem::F16 { 1 } else { 2 };
+    let words = u64::from(THREADS * STEPS) / runs_per_word;
+    dispatch(spec, shader.with_msl(msl!("dequant/optimized.metal")), words)
+}
+
+static VARIANTS: &[Variant<Spec>] = &[
+    Variant {
+        name: "naive",
+        role: Role::Naive,
+        about: "a word per invocation, scalar stores, a scale load per weight",
+        plan: naive,
+        twin: true,
+        problem: None,
+    },
+    Variant {
+        name: "scales_in_workgroup",
+        role: Role::Advised,
+        about: "naive, scales first copied to workgroup memory",
+        plan: scales_in_workgroup,
+        twin: false,
+        problem: None,
+    },
+    Variant {
+        name: "scales_in_texture",
+        role: Role::Advised,
+        about: "naive, scales in a texture",
+        plan: scales_in_texture,
+        twin: false,
+        problem: None,
+    },
+    Variant {
+        name: "optimized",
+        role: Role::Optimized,
+        about: "16-byte stores by neighbouring lanes, a scale load per store",
+        plan: optimized,
+        twin: true,
+        problem: None,
+    },
+    Variant {
+        name: "portable",
+        role: Role::Optimized,
+        about: "as optimized, no f16 subnormals",
+        plan: portable,
+        twin: true,
+        problem: None,
+    },
+];
+
+/// A case of random weights.
+fn case(class: CaseClass, weights: WeightSpec, out: Elem) -> Case {
+    let spec = Spec { weights, tensor_scale: weights::random_tensor_scale(weights.format()), out };
+    Case::new(spec.name(), class, spec, VARIANTS, |spec, seed| {
+        problem(spec, weights::random(&spec.weights, seed))
+    })
+}
+
+/// A case of given weights, for example a checkpoint's: [`family`] with this case in place of its own.
+pub fn case_of(name: impl Into<String>, matrix: Arc<QuantizedMatrix>, out: Elem) -> Result<Case, Refusal> {
+    let spec = Spec::new(matrix.spec(), matrix.tensor_scale(), out)?;
+    Ok(Case::new(name, CaseClass::Bench, spec, VARIANTS, move |spec, _| problem(spec, matrix.clone())))
+}
+
+fn cases() -> Vec<Case> {
+    use CaseClass::{Bench, Edge, Smoke};
+    use Elem::{F16, F32};
+    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use GroupSize::{G16, G32, G64, G128};
+    // Edges: one row; K of one group; a last workgroup of one word, of all but one, of one more; odd numbers of
+    // groups, whose scales and zero points share words across rows.
+    let table: &[(CaseClass, Format, GroupSize, usize, usize, Elem)] = &[
+        (Smoke, Fp4, G32, 96, 1024, F16),
+        (Smoke, Fp4, G32, 96, 1024, F32),
+        (Smoke, Int4Sym, G64, 96, 1024, F16),
+        (Smoke, Int4Asym, G128, 96, 1024, F16),
+        (Smoke, Mxfp4, G32, 96, 1024, F16),
+        (Smoke, Nvfp4, G16, 96, 1024, F16),
+        (Edge, Fp4, G16, 1, 16, F16),
+        (Edge, Fp4, G16, 1, 16, F32),
+        (Edge, Fp4, G128, 1, 128, F16),
+        (Edge, Fp4, G64, 33, 192, F32),
+        (Edge, Fp4, G16, 43, 48, F16),
+        (Edge, Int4Sym, G16, 1025, 16, F16),
+        (Edge, Int4Sym, G128, 3, 384, F32),
+        (Edge, Int4Sym, G32, 7, 2336, F32),
+        (Edge, Int4Asym, G16, 13, 1264, F16),
+        (Edge, Int4Asym, G16, 511, 16, F32),
+        (Edge, Int4Asym, G32, 5, 96, F16),
+        (Edge, Int4Asym, G64, 3, 2752, F16),
+        (Edge, Mxfp4, G32, 1, 32, F32),
+        (Edge, Mxfp4, G32, 37, 160, F16),
+        (Edge, Nvfp4, G16, 1, 16, F16),
+        (Edge, Nvfp4, G16, 31, 272, F32),
+        (Bench, Fp4, G32, 16384, 16384, F16),
+        (Bench, Fp4, G32, 8192, 8192, F32),
+        (Bench, Fp4, G128, 8192, 8192, F16),
+        (Bench, Int4Sym, G32, 8192, 8192, F16),
+        (Bench, Int4Asym, G64, 8192, 8192, F16),
+        (Bench, Mxfp4, G32, 8192, 8192, F16),
+        (Bench, Nvfp4, G16, 8192, 8192, F16),
+    ];
+    let case = |&(class, format, group, n, k, out): &(_, _, _, _, _, _)| {
+        let weights = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
+        case(class, weights.expect("the table's shapes are whole groups"), out)
+    };
+    table.iter().map(case).collect()
+}
+
+/// The family.
+pub fn family() -> Family {
+    Family::new("dequant", "4-bit weights to f16 or f32", VARIANTS, cases())
+}

@@ -1,0 +1,53 @@
+// Dequantization with the advice "read the scales through a texture, whose cache is another one": else as naive.wgsl.
+//
+// The scales are texels of a 2-D texture of TEXTURE_WIDTH texels a row: r16float for f16 scales, r8unorm for byte
+// scales, whose byte is 255 times the texel.
+// Needs shader-f16 for f16 output.
+#if OUT_F16
+enable f16;
+#endif
+#include "common/grid.wgsl"
+#define OWN_LOAD_SCALE
+#include "common/weights.wgsl"
+
+struct Params {
+    n_words: u32,
+    tensor_scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> words: array<u32>;
+@group(0) @binding(2) var scales: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dequantized: array<{{OUT_TYPE}}>;
+#if ZERO_POINTS
+@group(0) @binding(4) var<storage, read> zero_points: array<u32>;
+#endif
+
+fn load_scale(group_ix: u32) -> f32 {
+    let texel = textureLoad(scales, vec2(group_ix % {{TEXTURE_WIDTH}}u, group_ix / {{TEXTURE_WIDTH}}u), 0).x;
+#if SCALE == 0
+    return texel;
+#else
+    return decode_scale(u32(texel * 255.0 + 0.5));
+#endif
+}
+
+@compute @workgroup_size({{THREADS}})
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local_index: u32,
+) {
+    let word_ix = workgroup_index(workgroup_id, num_workgroups) * {{THREADS}}u + local_index;
+    if word_ix >= params.n_words {
+        return;
+    }
+    let word = words[word_ix];
+    for (var i = 0u; i < 8u; i++) {
+        let element = word_ix * 8u + i;
+        let group_ix = element / {{GROUP}}u;
+        let scale = load_scale(group_ix) * params.tensor_scale;
+        let value = code_value((word >> (4u * i)) & 15u, load_zero_point(group_ix));
+        dequantized[element] = {{OUT_TYPE}}(value * scale);
+    }
+}
