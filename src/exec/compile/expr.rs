@@ -52,7 +52,9 @@ impl<'m> Compiler<'m> {
             return Ok(value.clone());
         }
         // Whatever no statement emits has no moment at which it is evaluated: any will do.
+        let span = self.span;
         self.evaluate_into(frame, h)?;
+        self.span = span;
         match &frame.values[h.index()] {
             Some(value) => Ok(value.clone()),
             None => self.unsupported("an expression without a value"),

@@ -279,6 +279,7 @@ impl<'m> Compiler<'m> {
         continuing: &'m Block,
         break_if: Option<Handle<Expression>>,
     ) -> Result<()> {
+        let span = self.span;
         self.preserve(frame, None)?;
         let outer = (frame.skip, self.mask_depth, frame.breaks, frame.continues);
         let shown = frame.shows_variables.len();
@@ -303,6 +304,8 @@ impl<'m> Compiler<'m> {
         self.place_label(end);
         frame.shows_variables.truncate(shown);
         (frame.skip, self.mask_depth, frame.breaks, frame.continues) = outer;
+        // The loop itself is to blame for running too long.
+        self.span = span;
         self.emit(Instr::EndLoop { breaks, start, skip: frame.skip })?;
         self.loops.push((from, self.here() - 1));
         Ok(())
