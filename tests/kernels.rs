@@ -5,7 +5,7 @@
 
 use wgpu_marlin::gpu::{self, DeviceChoice, Gpu};
 use wgpu_marlin::kernels;
-use wgpu_marlin::measure::{ChecksChoice, CompareOptions, Comparison, Device, compare};
+use wgpu_marlin::measure::{ChecksChoice, CompareOptions, Comparison, Cpu, Device, compare};
 
 /// The devices to test on, or the reason why there is none.
 fn gpus() -> Vec<Device> {
@@ -78,6 +78,32 @@ fn every_variant_is_right_on_every_gpu() {
             judge(&device, &comparison);
         }
     }
+}
+
+/// With the sanitizer: also no access out of bounds, no race, no uninitialized read, no divergent barrier.
+fn right_on_the_executor(width: u32) {
+    let device = Device::Cpu(Cpu { sanitize: true, ..Cpu::with_subgroup_size(width) });
+    for case in ["smoke", "edge"] {
+        let options = CompareOptions { case: case.into(), time: false, ..CompareOptions::default() };
+        let comparison = compare(&device, &kernels::families(), &options, &mut |_, _, _| {});
+        judge(&device, &comparison);
+        assert!(comparison.rows.iter().filter(|r| r.verified).all(|r| r.fetched_bytes.is_some()));
+    }
+}
+
+#[test]
+fn every_variant_is_right_on_the_executor_with_4_lanes() {
+    right_on_the_executor(4);
+}
+
+#[test]
+fn every_variant_is_right_on_the_executor_with_8_lanes() {
+    right_on_the_executor(8);
+}
+
+#[test]
+fn every_variant_is_right_on_the_executor_with_32_lanes() {
+    right_on_the_executor(32);
 }
 
 #[test]

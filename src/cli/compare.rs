@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgpu_marlin::kernels::{self, spec::Family};
-use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Device, Row};
+use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Device, FETCH_BLOCK_BYTES, Row};
 use wgpu_marlin::report::{Page, comparison_html};
 
 use super::{Failure, machine, open, print_out, table, write_out};
@@ -27,6 +27,9 @@ pub(crate) struct CompareArgs {
     /// Verify only.
     #[arg(long)]
     no_time: bool,
+    /// On a GPU, add the bytes that the executor's trace of the same kernels counts.
+    #[arg(long)]
+    trace: bool,
     /// Milliseconds of samples per row.
     #[arg(long, default_value_t = 300, value_name = "MS")]
     budget: u64,
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
             ChecksArg::Both => ChecksChoice::Both,
         }),
         time: !args.no_time,
+        trace: args.trace,
         budget: Duration::from_millis(args.budget),
         seed: args.seed,
     };
@@ -129,19 +133,16 @@ fn device_json(device: &Device) -> serde_json::Value {
             value["backend"] = json!(gpu.info.backend.to_str());
             value["driver"] = json!(format!("{} {}", gpu.info.driver, gpu.info.driver_info));
         }
+        Device::Cpu(_) => {
+            value["backend"] = json!("executor");
+            value["fetched_block_bytes"] = json!(FETCH_BLOCK_BYTES);
+        }
     }
     value
 }
 
 fn text(device: &Device, comparison: &Comparison, seed: u64) -> String {
-    let caps = device.caps();
-    let mut text =
-        format!("{} ({})\n{}\n", device.name(), machine::class_name(caps.class), machine::caps_line(caps));
-    if caps.class == wgpu_marlin::gpu::DeviceClass::Software {
-        text.push_str(
-            "This driver computes on the CPU: its results count, its times say nothing about GPUs.\n",
-        );
-    }
+    let mut text = device_facts(device).join("\n") + "\n";
     let mut rest: &[Row] = &comparison.rows;
     while let Some(first) = rest.first() {
         let n = rest.iter().take_while(|r| (&r.family, &r.case) == (&first.family, &first.case)).count();
@@ -157,15 +158,22 @@ fn text(device: &Device, comparison: &Comparison, seed: u64) -> String {
 /// The device in lines.
 fn device_facts(device: &Device) -> Vec<String> {
     let caps = device.caps();
-    let Device::Gpu(gpu) = device;
-    let (backend, driver) = (gpu.info.backend.to_str(), &gpu.info.driver);
     let class = machine::class_name(caps.class);
-    let mut facts = vec![
-        format!("{} ({class}, {backend}, {driver} {})", device.name(), gpu.info.driver_info),
-        machine::caps_line(caps),
-    ];
+    let name = match device {
+        Device::Gpu(gpu) => {
+            let (backend, driver) = (gpu.info.backend.to_str(), &gpu.info.driver);
+            format!("{} ({class}, {backend}, {driver} {})", device.name(), gpu.info.driver_info)
+        }
+        Device::Cpu(_) => "cpu: the executor of this crate, which counts bytes instead of time".to_string(),
+    };
+    let mut facts = vec![name, machine::caps_line(caps)];
     if caps.class == wgpu_marlin::gpu::DeviceClass::Software {
         facts.push("This driver computes on the CPU: results count, times say nothing about GPUs.".into());
+    }
+    if matches!(device, Device::Cpu(_)) {
+        facts.push(format!(
+            "fetched: bytes of the {FETCH_BLOCK_BYTES}-byte blocks that each request touches, per useful byte"
+        ));
     }
     facts
 }

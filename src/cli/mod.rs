@@ -10,8 +10,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wgpu_marlin::gpu::{DeviceChoice, Gpu};
-use wgpu_marlin::measure::Device;
+use wgpu_marlin::gpu::{DeviceChoice, Gpu, GpuError};
+use wgpu_marlin::measure::{Cpu, Device};
 
 /// Portable GPU kernels of quantized LLMs, compared, measured and audited.
 #[derive(Parser)]
@@ -75,10 +75,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Opens what `--device` names.
+/// Opens what `--device` names; `auto` is the executor where there is no GPU.
 pub(crate) fn open(choice: &str) -> Result<Device, Failure> {
     let choice: DeviceChoice = choice.parse()?;
-    Ok(Device::Gpu(Box::new(pollster::block_on(Gpu::open(&choice))?)))
+    if choice == DeviceChoice::Cpu {
+        return Ok(Device::Cpu(Cpu::default()));
+    }
+    match pollster::block_on(Gpu::open(&choice)) {
+        Ok(gpu) => Ok(Device::Gpu(Box::new(gpu))),
+        Err(GpuError::NoAdapter { .. }) if choice == DeviceChoice::Auto => Ok(Device::Cpu(Cpu::default())),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Writes `text` to standard output for `-`, else to the file.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Device, Row, Workload, verify};
+use super::{Cpu, Device, Outputs, Row, RunError, Workload, verify};
 use crate::gpu::{DeviceClass, GpuError, Language};
 use crate::kernels::spec::{Case, CaseClass, Family, Problem, Role, Space, VariantInfo};
 use crate::lower::Checks;
@@ -29,13 +29,22 @@ pub struct CompareOptions {
     pub time: bool,
     /// Time to spend on the samples of one row.
     pub budget: Duration,
+    /// Whether rows of a GPU get the executor's traffic for the same plan, a sample of workgroups traced.
+    pub trace: bool,
     /// Seed of all inputs.
     pub seed: u64,
 }
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        Self { case: "smoke".into(), checks: None, time: true, budget: Duration::from_millis(300), seed: 1 }
+        Self {
+            case: "smoke".into(),
+            checks: None,
+            time: true,
+            budget: Duration::from_millis(300),
+            trace: false,
+            seed: 1,
+        }
     }
 }
 
@@ -91,6 +100,7 @@ pub fn compare(
     let n = jobs.len() + 1;
     progress(0, n, "copy ceiling");
     if options.time
+        && matches!(device, Device::Gpu(_))
         && let Some(row) = device_row(device, options)
     {
         comparison.ceiling_gbps = row.gbps;
@@ -119,7 +129,17 @@ pub fn compare(
         }
     }
     fill_speedups(&mut comparison.rows);
+    if matches!(device, Device::Cpu(_)) {
+        rank_by_traffic(&mut comparison.rows);
+    }
     comparison
+}
+
+/// Within a family and case: rows by fetched bytes, those without at the end.
+fn rank_by_traffic(rows: &mut [Row]) {
+    for group in rows.chunk_by_mut(|a, b| (&a.family, &a.case) == (&b.family, &b.case)) {
+        group.sort_by_key(|r| r.fetched_bytes.unwrap_or(u64::MAX));
+    }
 }
 
 /// The copy row: what this device moves at best, measured.
@@ -200,21 +220,21 @@ fn make_row(
             return row;
         }
     };
-    let Device::Gpu(gpu) = device;
-    let workload = match Workload::new(gpu, problem, &plan, language, options.time) {
-        Ok(w) => w,
+    let ran = match device {
+        Device::Cpu(cpu) => cpu.run(problem, &plan).map(|(outputs, trace)| {
+            row.fetched_bytes = Some(trace.fetched_bytes);
+            (outputs, None)
+        }),
+        Device::Gpu(gpu) => Workload::new(gpu, problem, &plan, language, options.time)
+            .and_then(|workload| Ok((workload.run_blocking()?, Some(workload)))),
+    };
+    let (outputs, workload): (Outputs, _) = match ran {
+        Ok(ran) => ran,
         // What does not fit the device is a refusal; anything else is a fault.
-        Err(super::RunError::Gpu(e @ (GpuError::Limit { .. } | GpuError::Missing { .. }))) => {
+        Err(RunError::Gpu(e @ (GpuError::Limit { .. } | GpuError::Missing { .. }))) => {
             row.skipped = Some(e.to_string());
             return row;
         }
-        Err(e) => {
-            row.failure = Some(e.to_string());
-            return row;
-        }
-    };
-    let outputs = match workload.run_blocking() {
-        Ok(outputs) => outputs,
         Err(e) => {
             row.failure = Some(e.to_string());
             return row;
@@ -226,7 +246,16 @@ fn make_row(
     row.checked_elements = verdict.checked_elements;
     row.elements = verdict.elements;
     (row.max_err, row.tolerance) = verdict.worst.unzip();
-    if !(row.verified && options.time) {
+    if !row.verified {
+        return row;
+    }
+    let Some(workload) = workload else { return row };
+    if options.trace {
+        // The executor pretends to be the device: same capabilities, same plan.
+        let cpu = Cpu { caps: device.caps().clone(), ..Cpu::default() };
+        row.fetched_bytes = cpu.run(problem, &plan).ok().map(|(_, trace)| trace.fetched_bytes);
+    }
+    if !options.time {
         return row;
     }
     match workload.time_blocking(options.budget) {

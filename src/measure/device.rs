@@ -1,5 +1,6 @@
 //! What kernels run on: a GPU through wgpu, or this crate's executor.
 
+use super::Cpu;
 use crate::gpu::{Caps, Gpu};
 
 /// A place to run kernels.
@@ -7,6 +8,8 @@ use crate::gpu::{Caps, Gpu};
 pub enum Device {
     /// An adapter through wgpu.
     Gpu(Box<Gpu>),
+    /// The CPU executor.
+    Cpu(Cpu),
 }
 
 impl Device {
@@ -14,6 +17,7 @@ impl Device {
     pub fn caps(&self) -> &Caps {
         match self {
             Self::Gpu(gpu) => &gpu.caps,
+            Self::Cpu(cpu) => &cpu.caps,
         }
     }
 
@@ -21,6 +25,7 @@ impl Device {
     pub fn name(&self) -> &str {
         match self {
             Self::Gpu(gpu) => &gpu.info.name,
+            Self::Cpu(_) => "cpu",
         }
     }
 }

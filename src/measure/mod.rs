@@ -4,11 +4,13 @@
 //! plan over guarded outputs, checks them, and only then times it. Nothing unverified is timed.
 
 mod compare;
+mod cpu;
 mod device;
 mod run;
 mod verify;
 
 pub use compare::{ChecksChoice, CompareOptions, Comparison, compare, device_row};
+pub use cpu::{Cpu, FETCH_BLOCK_BYTES, Trace, TracedSite};
 pub use device::Device;
 pub use run::{Outputs, RunError, Workload};
 pub use verify::{Verdict, verify};
@@ -52,7 +54,8 @@ pub struct Row {
     pub samples: usize,
     /// Bytes that must move, by the family's cost.
     pub useful_bytes: u64,
-    /// Bytes that the trace saw fetched, at the target's block size.
+    /// Bytes of the 128-byte blocks that storage requests touched in the executor's trace, a block counted
+    /// once per request of a subgroup: what memory would deliver if no cache kept it between requests.
     pub fetched_bytes: Option<u64>,
     /// Useful bytes over time.
     pub gbps: Option<f64>,

@@ -25,6 +25,14 @@ pub enum RunError {
     /// The device refused or failed.
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    /// The CPU executor refused the shader, or found a fault in it.
+    #[error("{shader}: {message}")]
+    Executor {
+        /// The shader's label.
+        shader: String,
+        /// What it found, with the place in the source.
+        message: String,
+    },
     /// A kernel wrote outside its output.
     #[error("bytes {side} `{output}` were overwritten, the nearest {distance} B away")]
     Guard {
@@ -180,6 +188,7 @@ impl Device {
     ) -> Result<Outputs, RunError> {
         match self {
             Self::Gpu(gpu) => Workload::new(gpu, problem, plan, language, false)?.run_blocking(),
+            Self::Cpu(cpu) => Ok(cpu.run(problem, plan)?.0),
         }
     }
 }

@@ -1,0 +1,197 @@
+//! Plans on the CPU executor: results, traffic per access, and bugs that GPUs hide.
+
+use std::collections::HashMap;
+
+use super::{Outputs, RunError};
+use crate::exec::{self, Buffer, Kernel, Site, Space, Texture, TraceMode};
+use crate::gpu::{Caps, CoopShape, DeviceClass, GpuError, Plan, ScalarType};
+use crate::kernels::spec::Problem;
+use crate::lower::{Location, Lowered, Shader};
+
+/// The block size in bytes that fetched bytes are counted in: a cache line of Apple's GPUs.
+pub const FETCH_BLOCK_BYTES: u64 = exec::BLOCK_SIZES[FETCH_BLOCK_IX];
+const FETCH_BLOCK_IX: usize = 2;
+
+/// The CPU executor as a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cpu {
+    /// What kernels are chosen by. A change here is a change of what the executor pretends to be.
+    pub caps: Caps,
+    /// Look for out-of-bounds accesses, races, uninitialized reads and divergent barriers.
+    pub sanitize: bool,
+    /// Which workgroups are traced.
+    pub trace: TraceMode,
+}
+
+impl Default for Cpu {
+    /// A device with all features, subgroups of 32 and every cooperative-matrix shape; no sanitizer, and
+    /// about 64 traced workgroups per dispatch.
+    fn default() -> Self {
+        Self::with_subgroup_size(32)
+    }
+}
+
+/// An access of a shader with its traffic.
+#[derive(Clone, Debug)]
+pub struct TracedSite {
+    /// The shader's label.
+    pub shader: String,
+    /// The access in the source.
+    pub at: Location,
+    /// What it asked of memory.
+    pub site: Site,
+}
+
+/// What a traced run moved.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Every access of every dispatch.
+    pub sites: Vec<TracedSite>,
+    /// Bytes of the blocks that storage requests touched, a block counted once per request; scaled up
+    /// where workgroups were sampled.
+    pub fetched_bytes: u64,
+    /// Whether every workgroup was traced.
+    pub complete: bool,
+}
+
+impl Cpu {
+    /// The executor with subgroups of so many lanes, 1 to 128.
+    pub fn with_subgroup_size(width: u32) -> Self {
+        let mut coop = Vec::new();
+        for s in [8, 16] {
+            for (ab, c) in [
+                (ScalarType::F16, ScalarType::F16),
+                (ScalarType::F16, ScalarType::F32),
+                (ScalarType::F32, ScalarType::F32),
+            ] {
+                coop.push(CoopShape { m: s, n: s, k: s, ab, c });
+            }
+        }
+        let caps = Caps {
+            class: DeviceClass::Executor,
+            f16: true,
+            int16: true,
+            subgroups: true,
+            subgroup_size: Some(width),
+            coop,
+            max_workgroup_memory: 32 << 10,
+            max_invocations: 1024,
+            max_binding_bytes: 2 << 30,
+            max_buffer_bytes: 2 << 30,
+            max_texture_side: 16_384,
+            max_workgroups: 65_535,
+            timestamps: false,
+            msl: false,
+        };
+        Self { caps, sanitize: false, trace: TraceMode::Sample(64) }
+    }
+
+    /// Runs a plan once: outputs in the problem's order, and the trace.
+    pub fn run(&self, problem: &Problem, plan: &Plan) -> Result<(Outputs, Trace), RunError> {
+        let unbound = |shader: &str, variable: &str| {
+            RunError::Gpu(GpuError::Unbound { shader: shader.into(), variable: variable.into() })
+        };
+        let operand = |name: &str| problem.input(name).map(|b| &b[..]);
+        let prepared = plan.prepare(operand).map_err(|name| unbound("plan", name))?;
+        let unwritten = |size: usize| Buffer::from_bytes(&vec![0xFF; size.next_multiple_of(4)]);
+        let mut buffers: HashMap<&str, Buffer> = HashMap::new();
+        for o in &problem.inputs {
+            buffers.insert(o.name, padded(&o.bytes));
+        }
+        for (name, bytes) in &prepared {
+            buffers.insert(name, padded(bytes));
+        }
+        for s in &plan.scratch {
+            buffers.insert(s.name, unwritten(s.size_bytes as usize));
+        }
+        for o in &problem.outputs {
+            buffers.insert(o.name, unwritten(o.size_bytes()));
+        }
+        let mut textures: HashMap<&str, Texture> = HashMap::new();
+        for t in &plan.textures {
+            let bytes = operand(t.from).ok_or_else(|| unbound("texture", t.from))?;
+            let texture = texture_of(t, bytes).ok_or_else(|| RunError::Executor {
+                shader: t.name.to_string(),
+                message: format!("textures of {:?} are not supported", t.format),
+            })?;
+            textures.insert(t.name, texture);
+        }
+        let mut trace = Trace { complete: true, ..Trace::default() };
+        for d in &plan.dispatches {
+            let label = d.shader.label();
+            let lowered = d.shader.lower().map_err(GpuError::from)?;
+            let failed = |message: String| RunError::Executor { shader: label.clone(), message };
+            let kernel = Kernel::new(&lowered.module, &lowered.info, Shader::ENTRY, &Default::default())
+                .map_err(|e| failed(placed(&lowered, e.span(), &e)))?;
+            let params = padded(&d.params);
+            let mut bindings = exec::Bindings::new();
+            for b in kernel.bindings() {
+                if b.space == Space::Uniform && !d.params.is_empty() {
+                    bindings = bindings.buffer(b.group, b.binding, &params);
+                    continue;
+                }
+                let name = d.buffer_of(&b.name);
+                bindings = match (textures.get(name), buffers.get(name)) {
+                    (Some(t), _) => bindings.texture(b.group, b.binding, t),
+                    (_, Some(buffer)) => bindings.buffer(b.group, b.binding, buffer),
+                    _ => return Err(unbound(&label, &b.name)),
+                };
+            }
+            let options = exec::Options {
+                subgroup_size: self.caps.subgroup_size.unwrap_or(1),
+                sanitize: self.sanitize,
+                trace: self.trace,
+                ..exec::Options::default()
+            };
+            let run = kernel
+                .run(d.workgroups, &bindings, &options)
+                .map_err(|e| failed(placed(&lowered, e.fault().map(|f| f.span), &e)))?;
+            trace.complete &= run.traced_workgroups == run.workgroups;
+            let storage = run.sites.iter().filter(|s| s.space == Space::Storage);
+            let fetched: u64 = storage.map(|s| s.traffic.fetched_bytes(FETCH_BLOCK_IX)).sum();
+            let traced = run.traced_workgroups.max(1);
+            trace.fetched_bytes +=
+                (u128::from(fetched) * u128::from(run.workgroups) / u128::from(traced)) as u64;
+            trace.sites.extend(run.sites.into_iter().map(|site| TracedSite {
+                shader: label.clone(),
+                at: lowered.composed.locate(site.span.to_range().map_or(0, |r| r.start as u32)),
+                site,
+            }));
+        }
+        let outputs = problem.outputs.iter().map(|o| {
+            let mut bytes = buffers.get(o.name).map(Buffer::to_bytes).unwrap_or_default();
+            bytes.truncate(o.size_bytes());
+            bytes
+        });
+        Ok((outputs.collect(), trace))
+    }
+}
+
+/// A buffer with these bytes, padded with zeros to whole words.
+fn padded(bytes: &[u8]) -> Buffer {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().max(4).next_multiple_of(4), 0);
+    Buffer::from_bytes(&bytes)
+}
+
+fn texture_of(spec: &crate::gpu::TextureSpec, bytes: &[u8]) -> Option<Texture> {
+    let format = match spec.format {
+        wgpu::TextureFormat::R32Float => naga::StorageFormat::R32Float,
+        wgpu::TextureFormat::R16Float => naga::StorageFormat::R16Float,
+        wgpu::TextureFormat::Rgba16Float => naga::StorageFormat::Rgba16Float,
+        wgpu::TextureFormat::Rgba32Float => naga::StorageFormat::Rgba32Float,
+        _ => return None,
+    };
+    Texture::new(format, [spec.width, spec.height, 1], bytes)
+}
+
+/// An error's message after the place in the source that it speaks of.
+fn placed(lowered: &Lowered, span: Option<naga::Span>, error: &dyn std::fmt::Display) -> String {
+    match span.and_then(|s| s.to_range()) {
+        Some(range) => {
+            let at = lowered.composed.locate(range.start as u32);
+            format!("{}:{}:{}: {error}", at.file, at.line, at.column)
+        }
+        None => error.to_string(),
+    }
+}

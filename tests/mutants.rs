@@ -1,0 +1,83 @@
+//! Proof of the tests: kernels broken on purpose must be caught.
+//!
+//! Each mutant replaces one piece of a kernel's text. It runs on the executor with the sanitizer; either the
+//! outputs must fail verification, or the run must end in a fault.
+
+use wgpu_marlin::kernels::{self, spec::CaseClass};
+use wgpu_marlin::lower::Source;
+use wgpu_marlin::measure::{Cpu, verify};
+
+struct Mutant {
+    kernel: &'static str,
+    why: &'static str,
+    find: &'static str,
+    replace: &'static str,
+}
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        kernel: "patterns/coalesced",
+        why: "index off by one: reads beyond the end",
+        find: "input[i]",
+        replace: "input[i + 1u]",
+    },
+    Mutant {
+        kernel: "patterns/strided_8",
+        why: "row and column swapped",
+        find: "(i % n_rows) * {{STRIDE}}u + i / n_rows",
+        replace: "(i / n_rows) * {{STRIDE}}u + i % n_rows",
+    },
+    Mutant {
+        kernel: "patterns/workgroup_3",
+        why: "missing barrier: lanes read what others may not have written",
+        find: "workgroupBarrier();",
+        replace: "",
+    },
+    Mutant {
+        kernel: "patterns/vec4",
+        why: "a quarter of the output is never written",
+        find: "params.n / 4u",
+        replace: "params.n / 16u",
+    },
+    Mutant { kernel: "patterns/scale_32", why: "wrong group", find: "{{GROUP}}u", replace: "64u" },
+];
+
+/// Whether the mutant was caught, in words, or `Err` with what went through.
+fn judge(mutant: &Mutant) -> Result<String, String> {
+    let families = kernels::select(kernels::families(), &[mutant.kernel.to_string()]).expect("kernel exists");
+    let (family, variant) = (&families[0], &families[0].variants[0]);
+    let cpu = Cpu { sanitize: true, ..Cpu::default() };
+    let mut touched = false;
+    for case in family.cases.iter().filter(|c| c.class != CaseClass::Bench) {
+        let Ok(mut plan) = case.plan(variant.ix, &cpu.caps) else { continue };
+        for d in &mut plan.dispatches {
+            let text = d.shader.wgsl.text;
+            touched |= text.contains(mutant.find);
+            let broken = text.replace(mutant.find, mutant.replace);
+            d.shader.wgsl = Source { path: d.shader.wgsl.path, text: Box::leak(broken.into_boxed_str()) };
+        }
+        let problem = case.problem(variant.ix, 1);
+        match cpu.run(&problem, &plan) {
+            Err(fault) => return Ok(format!("fault: {fault}")),
+            Ok((outputs, _)) => {
+                if let Some(failure) = verify(&problem, &outputs, 1).failure {
+                    return Ok(format!("wrong: {failure}"));
+                }
+            }
+        }
+    }
+    assert!(touched, "{}: `{}` is not in the kernel any more", mutant.kernel, mutant.find);
+    Err(format!("{} with {} passed every smoke and edge case", mutant.kernel, mutant.why))
+}
+
+#[test]
+fn every_mutant_is_caught() {
+    let mut missed = Vec::new();
+    for mutant in MUTANTS {
+        match judge(mutant) {
+            Ok(how) => println!("{} ({}): {how}", mutant.kernel, mutant.why),
+            Err(what) => missed.push(what),
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
