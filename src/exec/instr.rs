@@ -134,8 +134,10 @@ pub(super) struct MatrixAccess {
     pub(super) access: Access,
     pub(super) matrix: Slot,
     pub(super) elem: Elem,
-    /// Elements between rows or columns.
+    /// Units between rows or columns.
     pub(super) stride: Slot,
+    /// Bytes of a unit.
+    pub(super) stride_unit_bytes: u32,
     pub(super) row_major: bool,
     pub(super) columns: u32,
     pub(super) rows: u32,

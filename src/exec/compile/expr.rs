@@ -425,11 +425,14 @@ impl<'m> Compiler<'m> {
             Some(elem) if elem.size_bytes() == if half { 2 } else { 4 } => elem,
             _ => return self.unsupported("a cooperative load or store through a pointer to another type"),
         };
+        // The stride counts what the pointer points to: scalars, or whole vectors (SPV_KHR_cooperative_matrix).
+        let stride_unit_bytes = elem.size_bytes() * self.layout.n_components(place.ty).unwrap_or(1);
         let kind = if store { AccessKind::Store } else { AccessKind::Load };
         let (stride, _) = self.index(frame, data.stride)?;
         let access = self.access(frame, &place, kind, elem.size_bytes())?;
         let row_major = data.row_major;
-        let access = MatrixAccess { access, matrix, elem, stride, row_major, columns, rows, store };
+        let access =
+            MatrixAccess { access, matrix, elem, stride, stride_unit_bytes, row_major, columns, rows, store };
         self.emit(Instr::MatrixAccess(Box::new(access)))
     }
 

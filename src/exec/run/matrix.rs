@@ -75,7 +75,7 @@ pub(super) fn access(
     let stride = sg.regs.n(a.stride)[lane];
     let size = a.elem.size_bytes();
     let (lines, length) = if a.row_major { (a.rows, a.columns) } else { (a.columns, a.rows) };
-    let line = |i: u32| u64::from(base) + u64::from(i) * u64::from(stride) * u64::from(size);
+    let line = |i: u32| u64::from(base) + u64::from(i) * u64::from(stride) * u64::from(a.stride_unit_bytes);
     let program = cx.env.program;
     let site = &program.sites[a.access.site as usize];
     if cx.tracing
