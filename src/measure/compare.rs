@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Cpu, Device, Outputs, Row, RunError, Workload, verify};
+use crate::exec::TraceMode;
 use crate::gpu::{DeviceClass, GpuError, Language};
 use crate::kernels::spec::{Case, CaseClass, Family, Problem, Role, Space, VariantInfo};
 use crate::lower::Checks;
@@ -222,7 +223,7 @@ fn make_row(
     };
     let ran = match device {
         Device::Cpu(cpu) => cpu.run(problem, &plan).map(|(outputs, trace)| {
-            row.fetched_bytes = Some(trace.fetched_bytes);
+            row.fetched_bytes = (cpu.trace != TraceMode::Off).then_some(trace.fetched_bytes);
             (outputs, None)
         }),
         Device::Gpu(gpu) => Workload::new(gpu, problem, &plan, language, options.time)
