@@ -43,10 +43,8 @@ struct Params {
 }
 const _: () = assert!(size_of::<Params>() == 8);
 
-/// Invocations per workgroup.
+/// Invocations per workgroup of the kernels that store element by element.
 const THREADS: u32 = 256;
-/// 16-byte stores per invocation of the optimized kernel.
-const STEPS: u32 = 4;
 /// The widest row of the texture of scales.
 const TEXTURE_WIDTH: u32 = 8192;
 
@@ -115,15 +113,13 @@ fn defines(spec: &Spec) -> Defines {
         .with("OUT_F16", i32::from(f16))
         .with("OUT_TYPE", if f16 { "f16" } else { "f32" })
         .with("THREADS", THREADS)
-        .with("STEPS", STEPS)
         .with("F16_SUBNORMALS", 1)
 }
 
-/// One dispatch with `words_per_workgroup` words each.
-fn dispatch(spec: &Spec, shader: Shader, words_per_workgroup: u64) -> Plan {
-    let n_words = spec.weights.word_count() as u64;
-    let params = Params { n_words: n_words as u32, tensor_scale: spec.tensor_scale };
-    Plan::one(Dispatch::new(shader, grid(n_words.div_ceil(words_per_workgroup)), &params))
+fn dispatch(spec: &Spec, shader: Shader, workgroups: u64) -> Plan {
+    let n_words = spec.weights.word_count() as u32;
+    let params = Params { n_words, tensor_scale: spec.tensor_scale };
+    Plan::one(Dispatch::new(shader, grid(workgroups), &params))
 }
 
 /// A kernel that stores element by element: f16 elements need the device's f16.
@@ -131,7 +127,8 @@ fn elementwise(spec: &Spec, caps: &Caps, shader: Shader) -> Result<Plan, Refusal
     if spec.out == Elem::F16 && !caps.f16 {
         return Err(Refusal::needs("shader-f16"));
     }
-    Ok(dispatch(spec, shader, u64::from(THREADS)))
+    let words = spec.weights.word_count() as u64;
+    Ok(dispatch(spec, shader, words.div_ceil(u64::from(THREADS))))
 }
 
 fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
@@ -171,22 +168,51 @@ fn scales_in_texture(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
+/// How `optimized.wgsl` divides its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Invocations per workgroup: at least 1.
+    pub threads: u32,
+    /// 16-byte stores per invocation: at least 1.
+    pub steps: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { threads: 256, steps: 4 }
+    }
+}
+
+/// The plan of `optimized.wgsl` under a tuning. Without `f16_subnormals`, codes are decoded in f32 alone.
+///
 /// Subnormal f16 are exact where this was tried: NVIDIA, llvmpipe. Verification shows a device that flushes them: codes 1
 /// and 9 come out as 0.
-fn optimized(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
-    Ok(runs(spec, defines(spec)))
-}
-
-fn portable(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
-    Ok(runs(spec, defines(spec).with("F16_SUBNORMALS", 0)))
-}
-
-/// `optimized.wgsl`: `STEPS` stores of 16 bytes per invocation.
-fn runs(spec: &Spec, defines: Defines) -> Plan {
+///
+/// # Errors
+/// The device does not allow the tuning.
+pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, f16_subnormals: bool) -> Result<Plan, Refusal> {
+    let Tuning { threads, steps } = tuning;
+    if threads == 0 || steps == 0 || threads > caps.max_invocations {
+        let most = caps.max_invocations;
+        return Err(Refusal::needs(format!("workgroups of {threads} invocations, 1 to {most} are possible")));
+    }
+    let defines = defines(spec)
+        .with("THREADS", threads)
+        .with("STEPS", steps)
+        .with("F16_SUBNORMALS", i32::from(f16_subnormals));
     let shader = Shader::new(wgsl!("dequant/optimized.wgsl"), defines);
     let runs_per_word = if spec.out == Elem::F16 { 1 } else { 2 };
-    let words = u64::from(THREADS * STEPS) / runs_per_word;
-    dispatch(spec, shader.with_msl(msl!("dequant/optimized.metal")), words)
+    let runs = u64::from(threads) * u64::from(steps);
+    let runs_needed = spec.weights.word_count() as u64 * runs_per_word;
+    Ok(dispatch(spec, shader.with_msl(msl!("dequant/optimized.metal")), runs_needed.div_ceil(runs)))
+}
+
+fn optimized(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    tuned(spec, caps, Tuning::default(), true)
+}
+
+fn portable(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    tuned(spec, caps, Tuning::default(), false)
 }
 
 static VARIANTS: &[Variant<Spec>] = &[
