@@ -1,6 +1,6 @@
 //! Times ways to divide the work of the `gemv` and `dequant` kernels on the best GPU present, each verified first.
 //!
-//! `cargo run --release --example tune [gemv|dequant] [BATCH]` prints GB/s and the share of a copy, best last: what
+//! `cargo run --release --example tune [gemv|dequant] [BATCH] [DEVICE]` prints GB/s and the share of a copy, best last: what
 //! `gemv::Tuning::for_shape` and `dequant::Tuning::default` should choose on that device.
 
 use std::time::Duration;
@@ -18,7 +18,8 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let family = arguments.next().unwrap_or_else(|| "gemv".into());
     let batch: u32 = arguments.next().map_or(Ok(1), |b| b.parse())?;
-    let device = Device::Gpu(Box::new(pollster::block_on(Gpu::open(&DeviceChoice::Auto))?));
+    let choice: DeviceChoice = arguments.next().map_or(Ok(DeviceChoice::Auto), |d| d.parse())?;
+    let device = Device::Gpu(Box::new(pollster::block_on(Gpu::open(&choice))?));
     let ceiling = device_row(&device, &CompareOptions::default()).and_then(|row| row.gbps);
     println!("{}: copy {:.0} GB/s", device.name(), ceiling.unwrap_or(f64::NAN));
 
@@ -93,7 +94,6 @@ fn dequant_times(device: &Device) -> Result<Vec<Time>, Failure> {
 
 /// Verifies a plan and times it; `None` where the device gives no time.
 fn time(device: &Device, problem: &Problem, plan: &Plan, tuning: String) -> Result<Option<Time>, Failure> {
-    #[allow(irrefutable_let_patterns, reason = "there may be other kinds of device")]
     let Device::Gpu(gpu) = device else { return Err("tuning needs a GPU".into()) };
     let workload = Workload::new(gpu, problem, plan, Language::Wgsl(Checks::Unchecked), true)?;
     let verdict = verify(problem, &workload.run_blocking()?, 1);

@@ -39,6 +39,54 @@ const MUTANTS: &[Mutant] = &[
         find: "params.n / 4u",
         replace: "params.n / 16u",
     },
+    Mutant {
+        kernel: "dequant/naive",
+        why: "nibbles of a pair swapped",
+        find: "(4u * i)",
+        replace: "(4u * (i ^ 1u))",
+    },
+    Mutant {
+        kernel: "dequant/scales_in_workgroup",
+        why: "missing barrier: scales that may not have been written",
+        find: "workgroupBarrier();",
+        replace: "",
+    },
+    Mutant {
+        kernel: "dequant/optimized",
+        why: "the lower half of each word twice",
+        find: "run{{S}} & 1u",
+        replace: "run{{S}} & 0u",
+    },
+    Mutant {
+        kernel: "dequant/optimized",
+        why: "the last workgroup stores beyond the end",
+        find: "if first + {{S * THREADS}}u < n_runs {",
+        replace: "{",
+    },
+    Mutant {
+        kernel: "gemv/optimized",
+        why: "rows beyond the end are read",
+        find: "min(first_row + {{R}}u, params.n - 1u)",
+        replace: "first_row + {{R}}u",
+    },
+    Mutant {
+        kernel: "gemv/optimized",
+        why: "the second group of a chunk takes the scale of the first",
+        find: "{{8 * PART_WORDS * P}}u",
+        replace: "0u",
+    },
+    Mutant {
+        kernel: "gemv/optimized",
+        why: "the last, partial step counts its clamped chunk",
+        find: "if chunk + {{U * SPAN}}u < n_chunks {",
+        replace: "{",
+    },
+    Mutant {
+        kernel: "gemv/portable",
+        why: "missing barrier: sums that may not have been written",
+        find: "workgroupBarrier();",
+        replace: "",
+    },
     Mutant { kernel: "patterns/scale_32", why: "wrong group", find: "{{GROUP}}u", replace: "64u" },
 ];
 

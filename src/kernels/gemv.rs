@@ -323,7 +323,7 @@ fn cases() -> Vec<Case> {
     use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
     use GroupSize::{G16, G32, G64, G128};
     // Edges: one row; K of one group; rows one short of and one beyond a row set and a workgroup; K that no unrolled
-    // step, no subgroup and no 16-byte load divides; every batch.
+    // step, no subgroup and no 16-byte load divides; two groups in a 16-byte load; every batch.
     type Row = (CaseClass, Format, GroupSize, usize, usize, u32, Elem);
     let table: &[Row] = &[
         (Smoke, Fp4, G32, 192, 1024, 1, F16),
@@ -346,7 +346,9 @@ fn cases() -> Vec<Case> {
         (Edge, Int4Asym, G16, 11, 48, 4, F32),
         (Edge, Mxfp4, G32, 1, 32, 1, F16),
         (Edge, Mxfp4, G32, 65, 736, 2, F32),
+        (Edge, Int4Asym, G16, 10, 2048, 2, F32),
         (Edge, Nvfp4, G16, 1, 16, 1, F16),
+        (Edge, Nvfp4, G16, 6, 352, 1, F16),
         (Edge, Nvfp4, G16, 63, 304, 8, F16),
         (Bench, Fp4, G32, 28672, 8192, 1, F16),
         (Bench, Fp4, G32, 28672, 8192, 8, F16),

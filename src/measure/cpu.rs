@@ -176,13 +176,17 @@ fn padded(bytes: &[u8]) -> Buffer {
 
 fn texture_of(spec: &crate::gpu::TextureSpec, bytes: &[u8]) -> Option<Texture> {
     let format = match spec.format {
+        wgpu::TextureFormat::R8Unorm => naga::StorageFormat::R8Unorm,
         wgpu::TextureFormat::R32Float => naga::StorageFormat::R32Float,
         wgpu::TextureFormat::R16Float => naga::StorageFormat::R16Float,
         wgpu::TextureFormat::Rgba16Float => naga::StorageFormat::Rgba16Float,
         wgpu::TextureFormat::Rgba32Float => naga::StorageFormat::Rgba32Float,
         _ => return None,
     };
-    Texture::new(format, [spec.width, spec.height, 1], bytes)
+    // As on a GPU, what an operand has beyond the last texel is padding.
+    let texel_bytes = spec.format.block_copy_size(None)? as usize;
+    let texels = bytes.get(..spec.width as usize * spec.height as usize * texel_bytes)?;
+    Texture::new(format, [spec.width, spec.height, 1], texels)
 }
 
 /// An error's message after the place in the source that it speaks of.
