@@ -46,5 +46,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     };
     let comparison =
         compare::with_progress(|progress| measure::compare(&device, &[family], &options, progress));
-    compare::finish(&device, &comparison, options.seed, args.json.as_deref(), None)
+    let report = compare::Finished {
+        device: &device,
+        comparison: &comparison,
+        seed: options.seed,
+        quantizations: &[],
+    };
+    compare::finish(&report, args.json.as_deref(), None)
 }

@@ -8,6 +8,7 @@ use wgpu_marlin::kernels::{self, spec::Family};
 use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Device, FETCH_BLOCK_BYTES, Row};
 use wgpu_marlin::report::{Page, comparison_html};
 
+use super::weights::{self, Quantization};
 use super::{Failure, machine, open, print_out, table, write_out};
 
 #[derive(clap::Args)]
@@ -21,6 +22,12 @@ pub(crate) struct CompareArgs {
     /// auto, cpu, vulkan, metal, dx12, or an index of `marlin devices`.
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Run dequant and gemv on a matrix of this safetensors file, quantized to each format.
+    #[arg(long, value_name = "FILE", requires = "tensor")]
+    weights: Option<String>,
+    /// The matrix's name in the file.
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    tensor: Option<String>,
     /// Guards in WGSL kernels; by default both kinds on a GPU, none elsewhere.
     #[arg(long, value_enum)]
     checks: Option<ChecksArg>,
@@ -52,11 +59,20 @@ enum ChecksArg {
 }
 
 pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
-    let families = kernels::select(kernels::families(), &args.names)?;
-    check_case(&families, &args.case)?;
+    let mut families = kernels::select(kernels::families(), &args.names)?;
+    let mut case = args.case.clone();
+    let mut quantizations = Vec::new();
+    match args.weights.as_deref().zip(args.tensor.as_deref()) {
+        Some((file, tensor)) => {
+            let named = !args.names.is_empty();
+            quantizations = weights::replace_cases(&mut families, named, file, tensor)?;
+            case = "all".into();
+        }
+        None => check_case(&families, &case)?,
+    }
     let device = open(&args.device)?;
     let options = CompareOptions {
-        case: args.case.clone(),
+        case,
         checks: args.checks.map(|c| match c {
             ChecksArg::Checked => ChecksChoice::Checked,
             ChecksArg::Unchecked => ChecksChoice::Unchecked,
@@ -69,7 +85,13 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     };
     let comparison = with_progress(|progress| measure::compare(&device, &families, &options, progress));
     let html = args.html.as_deref();
-    finish(&device, &comparison, options.seed, args.json.as_deref(), html)
+    let report = Finished {
+        device: &device,
+        comparison: &comparison,
+        seed: options.seed,
+        quantizations: &quantizations,
+    };
+    finish(&report, args.json.as_deref(), html)
 }
 
 /// Runs `work` with a progress line on standard error, where that is a terminal.
@@ -87,32 +109,43 @@ pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(usize, usize, &s
     result
 }
 
+/// A comparison with what stands around its table.
+pub(crate) struct Finished<'a> {
+    pub(crate) device: &'a Device,
+    pub(crate) comparison: &'a Comparison,
+    pub(crate) seed: u64,
+    pub(crate) quantizations: &'a [Quantization],
+}
+
 /// Prints a comparison and judges it.
 pub(crate) fn finish(
-    device: &Device,
-    comparison: &Comparison,
-    seed: u64,
+    report: &Finished<'_>,
     json_path: Option<&str>,
     html_path: Option<&str>,
 ) -> Result<(), Failure> {
+    let &Finished { device, comparison, seed, quantizations } = report;
     if let Some(path) = html_path {
         let mut facts = device_facts(device);
+        facts.extend(quantizations.iter().map(Quantization::line));
         facts.push(summary(comparison, seed));
         let page = Page { title: &format!("wgpu-marlin on {}", device.name()), facts };
         write_out(path, &comparison_html(&page, comparison)?)?;
     }
     if let Some(path) = json_path {
-        let value = json!({
+        let mut value = json!({
             "schema": 1,
             "device": device_json(device),
             "seed": seed,
             "ceiling_gbps": comparison.ceiling_gbps,
             "rows": comparison.rows,
         });
+        if !quantizations.is_empty() {
+            value["quantizations"] = quantizations.iter().map(Quantization::json).collect();
+        }
         write_out(path, &super::json(&value)?)?;
     }
     if json_path != Some("-") {
-        print_out(&text(device, comparison, seed))?;
+        print_out(&text(report))?;
     }
     let n_ran = comparison.rows.len() - comparison.n_skipped();
     match comparison.n_wrong() {
@@ -141,8 +174,12 @@ fn device_json(device: &Device) -> serde_json::Value {
     value
 }
 
-fn text(device: &Device, comparison: &Comparison, seed: u64) -> String {
+fn text(report: &Finished<'_>) -> String {
+    let &Finished { device, comparison, seed, quantizations } = report;
     let mut text = device_facts(device).join("\n") + "\n";
+    for q in quantizations {
+        text.push_str(&format!("{}\n", q.line()));
+    }
     let mut rest: &[Row] = &comparison.rows;
     while let Some(first) = rest.first() {
         let n = rest.iter().take_while(|r| (&r.family, &r.case) == (&first.family, &first.case)).count();

@@ -5,6 +5,7 @@ mod compare;
 mod lower;
 mod machine;
 mod table;
+mod weights;
 
 use std::io::Write;
 use std::process::ExitCode;
