@@ -104,13 +104,11 @@ impl Cache {
         self.shim.join("include")
     }
 
-    #[allow(dead_code, reason = "built kernels are not stored yet")]
     /// The file for content `hash` and `extension`; it may not exist yet.
     pub(super) fn file(&self, hash: &str, extension: &str) -> PathBuf {
         self.dir.join(format!("{hash}.{extension}"))
     }
 
-    #[allow(dead_code, reason = "built kernels are not stored yet")]
     /// A file beside the others to write before renaming it into place.
     pub(super) fn scratch(&self) -> io::Result<tempfile::TempPath> {
         Ok(tempfile::NamedTempFile::new_in(&self.dir)?.into_temp_path())

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 /// A place in the user's text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Place {
     /// File, as the source or its `#include` names it.
     pub file: String,

@@ -11,9 +11,12 @@ mod check;
 mod clang;
 mod compile;
 mod diagnostic;
+mod instrument;
 pub mod ir;
+mod lint;
 mod location;
 mod rewrite;
+mod run;
 mod scope;
 mod signature;
 mod source;
@@ -22,8 +25,12 @@ mod token;
 pub use check::{Checked, check};
 pub use clang::{Clang, ClangError, MIN_CLANG};
 pub use diagnostic::{Diagnostic, Severity, Step};
+pub use instrument::{Op, Site};
 pub use ir::{Ir, llvm_ir, llvm_ir_of};
 pub use location::{Locations, Place, dbg_id};
 pub use rewrite::{MAX_THREADGROUP_BYTES, ThreadgroupVariable};
+pub use run::{
+    Bound, Data, Fault, FaultKind, Memory, Program, Run, RunError, RunOptions, SiteTraffic, Tenths, Texture,
+};
 pub use signature::{Binding, Kernel, Param, Space};
 pub use source::Source;

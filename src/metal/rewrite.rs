@@ -18,7 +18,6 @@ use std::ops::Range;
 pub(super) enum Dialect {
     /// C++ on a CPU, with one address space.
     Cxx,
-    #[allow(dead_code, reason = "the pass over address spaces is not made yet")]
     /// C++ for OpenCL, with the address spaces kept.
     AddressSpaces,
 }
@@ -33,7 +32,7 @@ pub(super) enum Entries<'a> {
 }
 
 /// A threadgroup variable of the text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ThreadgroupVariable {
     /// Its number in `marlin_threadgroup_variable`.
     pub id: u32,

@@ -3,6 +3,14 @@
 
 namespace marlin {
 
+// A threadgroup variable: one in the text of a kernel, or a reference parameter without [[threadgroup(n)]].
+template <class T, uint Id>
+inline threadgroup T& threadgroup_variable() {
+  return *reinterpret_cast<threadgroup T*>(marlin_threadgroup_variable(Id, sizeof(T), alignof(T)));
+}
+
+#ifndef MARLIN_ADDRESS_SPACES
+
 struct pointer {
   void* p;
   template <class T>
@@ -31,11 +39,6 @@ struct defaulted {
   }
 };
 
-// A threadgroup variable: one in the text of a kernel, or a reference parameter without [[threadgroup(n)]].
-template <class T, uint Id>
-inline T& threadgroup_variable() {
-  return *reinterpret_cast<T*>(marlin_threadgroup_variable(Id, sizeof(T), alignof(T)));
-}
 template <uint Id>
 struct threadgroup_reference {
   template <class T>
@@ -105,5 +108,7 @@ struct thread_index_in_quadgroup {
     return T(marlin_thread_index_in_threadgroup() % 4);
   }
 };
+
+#endif  // MARLIN_ADDRESS_SPACES
 
 }  // namespace marlin

@@ -39,7 +39,7 @@ MARLIN_PURE uint marlin_threads_per_simdgroup();
 MARLIN_PURE uint marlin_simdgroups_per_threadgroup();
 
 // The threadgroup variable number `id` of the text, and the memory bound at [[threadgroup(index)]].
-MARLIN_PURE void* marlin_threadgroup_variable(uint id, ulong size, ulong alignment);
+MARLIN_PURE threadgroup void* marlin_threadgroup_variable(uint id, ulong size, ulong alignment);
 MARLIN_PURE void* marlin_threadgroup_argument(uint index);
 MARLIN_PURE marlin_texture* marlin_texture_argument(uint index);
 

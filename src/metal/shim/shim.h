@@ -7,13 +7,20 @@
 #define threadgroup __local
 #define thread __private
 #define constant const __global
-#define MARLIN_INLINE
+// Keywords of OpenCL that Metal has as types with other rules, or not at all.
+#define half marlin_half
+#define global marlin_global
+#define local marlin_local
+#define generic marlin_generic
+#define pipe marlin_pipe
+#define read_only marlin_read_only
+#define write_only marlin_write_only
+#define read_write marlin_read_write
 #else
 #define device
 #define threadgroup
 #define thread
 #define constant const
-#define MARLIN_INLINE __attribute__((always_inline))
 #endif
 #define kernel
 #define object_data

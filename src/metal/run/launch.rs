@@ -1,0 +1,612 @@
+//! One run: threadgroups one after another, the threads of each as coroutines that switch at rendezvous.
+
+use super::memory::{Memories, Variable};
+use super::object::{HostTable, Object, ThreadIds};
+use super::shadow::{Met, Moment, Shadow};
+use super::trace::Tracer;
+use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Tenths, Texture, site};
+use crate::metal::MAX_THREADGROUP_BYTES;
+use crate::metal::location::Place;
+use crate::metal::signature::{Binding, Kernel};
+use corosensei::stack::{DefaultStack, Stack};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::c_void;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+/// Stack of a thread. Kernels keep small arrays on it; untouched pages cost nothing.
+const STACK_BYTES: usize = 256 << 10;
+/// Steps between two looks at the clock.
+const STEPS_PER_LOOK: i64 = 1 << 20;
+/// Lanes and bytes per lane of an exchange (`struct marlin_exchange`).
+const EXCHANGE_LANES: usize = 64;
+/// Faults that are kept; more of the same kernel tell nothing new.
+const MAX_FAULTS: usize = 64;
+
+/// Where a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// At a threadgroup barrier.
+    Barrier {
+        site: u32,
+        flags: u32,
+    },
+    /// At a simdgroup barrier.
+    SimdBarrier {
+        site: u32,
+        flags: u32,
+    },
+    /// At a simdgroup function, with its value in `pending`.
+    Exchange {
+        site: u32,
+        size: u32,
+    },
+    Done,
+}
+
+struct Thread {
+    ids: ThreadIds,
+    state: State,
+    yielder: *const Yielder<(), ()>,
+    pending: [u8; 64],
+    /// The exchange that the thread goes on with.
+    exchange: *const Exchange,
+    /// Barriers passed that order threadgroup and device memory: of the threadgroup, of the simdgroup.
+    epochs: [[u32; 2]; 2],
+    stack: (usize, usize),
+}
+
+/// `struct marlin_exchange` of `shim/runtime.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Exchange {
+    active: u64,
+    padding: [u64; 7],
+    slots: [[u8; 64]; EXCHANGE_LANES],
+}
+
+/// Exchanges of a simdgroup. A simdgroup function may hold on to one while it makes the next.
+const EXCHANGES: usize = 4;
+
+/// A run, as the hooks see it.
+struct Launch<'a> {
+    object: &'a Object,
+    options: &'a RunOptions,
+    memories: Memories,
+    threads: Vec<Thread>,
+    current: usize,
+    exchanges: Vec<[Exchange; EXCHANGES]>,
+    next_exchange: Vec<usize>,
+    error: Option<RunError>,
+    shadow: Option<Shadow>,
+    tracer: Option<Tracer>,
+    faults: Vec<Fault>,
+    seen: HashSet<(u32, u32, u8)>,
+    started: Instant,
+    steps: u64,
+    threadgroup: u32,
+}
+
+thread_local! {
+    /// The run of this host thread, while a kernel's code is on its stack.
+    static RUNNING: Cell<*mut Launch<'static>> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Gives `f` the run that the hook is called in.
+fn with<R>(f: impl FnOnce(&mut Launch<'static>) -> R) -> R {
+    // SAFETY: kernels run only inside `Launch::threadgroup`, which sets the pointer and, while a kernel's
+    // code runs, holds no reference to the launch. No hook suspends inside `f`.
+    unsafe { f(&mut *RUNNING.get()) }
+}
+
+/// Suspends the current thread in `state`.
+fn wait(state: State) {
+    let yielder = with(|l| {
+        let thread = &mut l.threads[l.current];
+        thread.state = state;
+        thread.yielder
+    });
+    // SAFETY: the yielder belongs to the coroutine that runs this, and lives on its stack.
+    unsafe { (*yielder).suspend(()) };
+}
+
+/// Ends the run with `error`: the thread is suspended for good.
+fn fail(error: RunError) {
+    with(|l| {
+        l.error.get_or_insert(error);
+    });
+    loop {
+        wait(State::Done);
+    }
+}
+
+extern "C" fn threadgroup_variable(id: u32, size: u64, alignment: u64) -> *mut c_void {
+    let storage = with(|l| {
+        let name = l.object.info.variables.iter().find(|v| v.id == id).map_or("threadgroup", |v| &v.name);
+        l.memories.threadgroup(Variable::Number(id), size, alignment, name)
+    });
+    fits(storage)
+}
+
+extern "C" fn threadgroup_argument(index: u32) -> *mut c_void {
+    let storage = with(|l| {
+        let length = l.options.threadgroup_lengths.iter().find(|(i, _)| *i == index).map_or(0, |(_, n)| *n);
+        l.memories.threadgroup(Variable::Argument(index), length, 16, &format!("threadgroup({index})"))
+    });
+    fits(storage)
+}
+
+/// Threadgroup memory that was asked for, if all of it together is not too much.
+fn fits(storage: Option<*mut c_void>) -> *mut c_void {
+    let bytes = with(|l| l.memories.threadgroup_bytes());
+    match storage {
+        Some(p) if bytes <= MAX_THREADGROUP_BYTES => p,
+        _ => {
+            fail(RunError::ThreadgroupMemory { bytes });
+            std::ptr::null_mut()
+        }
+    }
+}
+
+extern "C" fn texture_argument(index: u32) -> *mut c_void {
+    with(|l| l.memories.texture(index))
+}
+
+extern "C" fn threadgroup_barrier(flags: u32, site: u32) {
+    wait(State::Barrier { site, flags });
+}
+
+extern "C" fn simdgroup_barrier(flags: u32, site: u32) {
+    wait(State::SimdBarrier { site, flags });
+}
+
+extern "C" fn simd_exchange(value: *const c_void, size: u32, site: u32) -> *const c_void {
+    with(|l| {
+        let pending = &mut l.threads[l.current].pending;
+        let size = (size as usize).min(pending.len());
+        // SAFETY: the shim passes a value of `size` bytes, at most 64 by its own assertion.
+        unsafe { std::ptr::copy_nonoverlapping(value.cast::<u8>(), pending.as_mut_ptr(), size) };
+    });
+    wait(State::Exchange { site, size });
+    with(|l| l.threads[l.current].exchange.cast())
+}
+
+extern "C" fn unsupported(what: u32) {
+    let what = match what {
+        1 => "sampling a texture",
+        2 => "simdgroup matrices with a simdgroup of other than 32 threads",
+        _ => "a function of the shim",
+    };
+    fail(RunError::Unsupported(what.to_owned()));
+}
+
+extern "C" fn out_of_steps() {
+    let error = with(|l| {
+        l.steps += STEPS_PER_LOOK as u64;
+        // SAFETY: the object's own counter, which only this run touches.
+        unsafe { *l.object.steps = STEPS_PER_LOOK };
+        let time = l.started.elapsed();
+        let over = l.steps >= l.options.max_steps || time >= l.options.max_time;
+        over.then(|| RunError::Endless { steps: l.steps, seconds: Tenths((time.as_millis() / 100) as u64) })
+    });
+    if let Some(error) = error {
+        fail(error);
+    }
+}
+
+extern "C" fn access(address: *const c_void, bytes: u64, site_ix: u32) {
+    if let Err(error) = with(|l| l.access(address as usize, bytes as usize, site_ix)) {
+        fail(error);
+    }
+}
+
+impl Launch<'_> {
+    /// Checks and records an access before it happens.
+    fn access(&mut self, address: usize, bytes: usize, site_ix: u32) -> Result<(), RunError> {
+        let thread = &self.threads[self.current];
+        let private = |t: &Thread| address >= t.stack.0 && address < t.stack.1;
+        if private(thread) {
+            return Ok(());
+        }
+        let sites = &self.object.info.sites;
+        let Some((number, region)) = self.memories.find(address, bytes) else {
+            let constant =
+                |&(start, len): &(usize, usize)| address >= start && address + bytes <= start + len;
+            if self.object.constants.iter().any(constant) {
+                return Ok(());
+            }
+            let s = site(sites, site_ix);
+            return Err(RunError::OutOfBounds {
+                place: s.place,
+                op: s.op,
+                bytes: bytes as u64,
+                what: self.memories.describe(address),
+                thread: thread.ids.thread_position_in_threadgroup,
+                threadgroup: thread.ids.threadgroup_position_in_grid,
+            });
+        };
+        let offset = address - region.start;
+        let op = sites.get(site_ix as usize).map_or(Op::Load, |s| s.op);
+        if let Some(tracer) = &mut self.tracer {
+            let simdgroup = thread.ids.simdgroup_index_in_threadgroup as usize;
+            tracer.add(simdgroup, thread.ids.thread_index_in_simdgroup as usize, site_ix, number, offset);
+        }
+        if let Some(shadow) = &mut self.shadow {
+            let kind = usize::from(region.memory != Memory::Threadgroup);
+            let threads = self.threads.len() as u32;
+            let now = Moment {
+                thread: self.threadgroup * threads + self.current as u32 + 1,
+                threadgroup: self.threadgroup,
+                simdgroup: thread.ids.simdgroup_index_in_threadgroup,
+                epoch: thread.epochs[0][kind],
+                simd_epoch: thread.epochs[1][kind],
+                site: site_ix,
+                atomic: op == Op::Atomic,
+            };
+            let met = shadow.touch(address, bytes, region.memory, op, now);
+            let read_only = op != Op::Load && !region.writable;
+            let name = region.name.clone();
+            if let Some(met) = met {
+                self.fault(met, site_ix, &name, offset);
+            }
+            if read_only && self.faults.len() < MAX_FAULTS && self.seen.insert((site_ix, 0, 2)) {
+                let s = site(&self.object.info.sites, site_ix);
+                let offset = offset as u64;
+                self.faults.push(Fault {
+                    kind: FaultKind::ReadOnly,
+                    place: s.place,
+                    op: s.op,
+                    buffer: name,
+                    offset,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, met: Met, site_ix: u32, buffer: &str, offset: usize) {
+        let sites = &self.object.info.sites;
+        let (kind, key, byte) = match met {
+            Met::Race { other, byte } => {
+                let other_site = site(sites, other);
+                (
+                    FaultKind::Race { other: other_site.place, other_op: other_site.op },
+                    (site_ix, other, 0),
+                    byte,
+                )
+            }
+            Met::Uninitialized { byte } => (FaultKind::Uninitialized, (site_ix, 0, 1), byte),
+        };
+        if self.faults.len() < MAX_FAULTS && self.seen.insert(key) {
+            let s = site(sites, site_ix);
+            let offset = (offset + byte) as u64;
+            self.faults.push(Fault { kind, place: s.place, op: s.op, buffer: buffer.to_owned(), offset });
+        }
+    }
+
+    /// Lets threads go on from what they wait at, or says why none can. `false` when all are done.
+    fn release(&mut self) -> Result<bool, RunError> {
+        let width = self.options.simd_width as usize;
+        let count = self.threads.len();
+        let mut any_simd = false;
+        for simdgroup in 0..count.div_ceil(width) {
+            let lanes = simdgroup * width..(simdgroup * width + width).min(count);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.close(simdgroup, &self.object.info.sites);
+            }
+            // Lanes that came to different calls go on call by call, in the order of the text.
+            let site = self.threads[lanes.clone()].iter().filter_map(|t| simd_site(t.state)).min();
+            let Some(site) = site else { continue };
+            any_simd = true;
+            let here: Vec<usize> =
+                lanes.clone().filter(|&t| simd_site(self.threads[t].state) == Some(site)).collect();
+            self.release_simd(simdgroup, lanes.start, &here);
+        }
+        if any_simd {
+            return Ok(true);
+        }
+        let waiting = |t: &Thread| match t.state {
+            State::Barrier { site, .. } => Some(site),
+            _ => None,
+        };
+        let Some(first) = self.threads.iter().find_map(waiting) else { return Ok(false) };
+        let arrived = self.threads.iter().filter(|t| waiting(t) == Some(first)).count();
+        if arrived != count {
+            return Err(self.divergent(first, arrived as u32));
+        }
+        for thread in &mut self.threads {
+            if let State::Barrier { flags, .. } = thread.state {
+                thread.pass(0, flags);
+            }
+            thread.state = State::Ready;
+        }
+        Ok(true)
+    }
+
+    fn release_simd(&mut self, simdgroup: usize, first: usize, here: &[usize]) {
+        let slot = self.next_exchange[simdgroup];
+        self.next_exchange[simdgroup] = (slot + 1) % EXCHANGES;
+        let exchange = &mut self.exchanges[simdgroup][slot];
+        exchange.active = 0;
+        for &t in here {
+            let thread = &mut self.threads[t];
+            let lane = t - first;
+            match thread.state {
+                State::Exchange { size, .. } => {
+                    exchange.active |= 1 << lane;
+                    let size = (size as usize).min(thread.pending.len());
+                    exchange.slots[lane][..size].copy_from_slice(&thread.pending[..size]);
+                    thread.exchange = exchange;
+                }
+                State::SimdBarrier { flags, .. } => thread.pass(1, flags),
+                _ => {}
+            }
+            thread.state = State::Ready;
+        }
+    }
+
+    fn divergent(&self, site_ix: u32, arrived: u32) -> RunError {
+        let mut others: BTreeMap<Option<u32>, u32> = BTreeMap::new();
+        for thread in &self.threads {
+            match thread.state {
+                State::Barrier { site, .. } if site != site_ix => *others.entry(Some(site)).or_default() += 1,
+                State::Barrier { .. } => {}
+                _ => *others.entry(None).or_default() += 1,
+            }
+        }
+        let elsewhere: Vec<String> = others
+            .iter()
+            .map(|(other, n)| match other {
+                Some(other) => format!("{n} at the barrier at {}", self.place(*other)),
+                None => format!("{n} ended without it"),
+            })
+            .collect();
+        let of = self.threads.len() as u32;
+        RunError::DivergentBarrier {
+            place: self.place(site_ix),
+            arrived,
+            of,
+            elsewhere: elsewhere.join(", "),
+        }
+    }
+
+    fn place(&self, site_ix: u32) -> Place {
+        site(&self.object.info.sites, site_ix).place
+    }
+}
+
+impl Thread {
+    /// Passes a barrier of the threadgroup (0) or simdgroup (1) that orders the memories of `flags`.
+    fn pass(&mut self, scope: usize, flags: u32) {
+        const DEVICE: u32 = 1;
+        const THREADGROUP: u32 = 2;
+        self.epochs[scope][0] += u32::from(flags & THREADGROUP != 0);
+        self.epochs[scope][1] += u32::from(flags & DEVICE != 0);
+    }
+}
+
+fn simd_site(state: State) -> Option<u32> {
+    match state {
+        State::Exchange { site, .. } | State::SimdBarrier { site, .. } => Some(site),
+        _ => None,
+    }
+}
+
+type Fiber = Coroutine<(), (), (), DefaultStack>;
+
+/// Runs a kernel over a grid.
+pub(super) fn run(
+    object: &Object,
+    kernel: &Kernel,
+    threadgroups: [u32; 3],
+    threads: [u32; 3],
+    buffers: &mut [Bound],
+    textures: &mut [Texture],
+    options: &RunOptions,
+) -> Result<Run, RunError> {
+    let per_group = threads.iter().map(|&n| u64::from(n)).product::<u64>();
+    let groups = threadgroups.iter().map(|&n| u64::from(n)).product::<u64>();
+    if !(1..=1024).contains(&per_group) {
+        return Err(RunError::Size(format!("a threadgroup has 1 to 1024 threads, not {threads:?}")));
+    }
+    if groups * per_group >= 1 << 32 {
+        return Err(RunError::Size(format!(
+            "{threadgroups:?} threadgroups of {threads:?} threads are too many"
+        )));
+    }
+    if !(4..=64).contains(&options.simd_width) || !options.simd_width.is_power_of_two() {
+        return Err(RunError::Size(format!(
+            "a simdgroup has 4, 8, 16, 32 or 64 threads, not {}",
+            options.simd_width
+        )));
+    }
+    for param in &kernel.params {
+        let Binding::Threadgroup { index } = param.binding else { continue };
+        if !param.optional && !options.threadgroup_lengths.iter().any(|(i, _)| *i == index) {
+            let what = format!("no length for threadgroup memory {index}");
+            return Err(RunError::NotBound { name: param.name.clone(), what });
+        }
+    }
+    let memories = Memories::new(kernel, buffers, textures)?;
+    let _running = object.running.lock().unwrap_or_else(PoisonError::into_inner);
+    let simdgroups = (per_group as usize).div_ceil(options.simd_width as usize);
+    let empty = Exchange { active: 0, padding: [0; 7], slots: [[0; 64]; EXCHANGE_LANES] };
+    let mut launch = Launch {
+        object,
+        options,
+        memories,
+        threads: Vec::with_capacity(per_group as usize),
+        current: 0,
+        exchanges: vec![[empty; EXCHANGES]; simdgroups],
+        next_exchange: vec![0; simdgroups],
+        error: None,
+        shadow: options.sanitize.then(Shadow::default),
+        tracer: options.trace.then(|| Tracer::new(simdgroups)),
+        faults: Vec::new(),
+        seen: HashSet::new(),
+        started: Instant::now(),
+        steps: 0,
+        threadgroup: 0,
+    };
+    // SAFETY: the table and the counters are the object's own, and `running` makes them this run's.
+    unsafe {
+        *object.host = HostTable {
+            threadgroup_variable,
+            threadgroup_argument,
+            texture_argument,
+            threadgroup_barrier,
+            simdgroup_barrier,
+            simd_exchange,
+            unsupported,
+            out_of_steps,
+            access,
+        };
+        *object.steps = STEPS_PER_LOOK;
+    }
+    let mut stacks: Vec<DefaultStack> = Vec::new();
+    let mut result = Ok(());
+    'grid: for z in 0..threadgroups[2] {
+        for y in 0..threadgroups[1] {
+            for x in 0..threadgroups[0] {
+                result = run_threadgroup(&mut launch, [x, y, z], threadgroups, threads, &mut stacks);
+                if result.is_err() {
+                    break 'grid;
+                }
+                launch.threadgroup += 1;
+            }
+        }
+    }
+    result?;
+    launch.memories.copy_out(kernel, buffers, textures);
+    // SAFETY: as above.
+    let left = unsafe { *object.steps };
+    let traffic = launch.tracer.take().map_or(Vec::new(), |t| t.finish(&object.info.sites, &launch.memories));
+    Ok(Run {
+        faults: launch.faults,
+        traffic,
+        threadgroup_bytes: launch.memories.threadgroup_bytes(),
+        steps: launch.steps + (STEPS_PER_LOOK - left) as u64,
+    })
+}
+
+/// Runs one threadgroup to its end. Stacks are lent by `stacks` and given back.
+fn run_threadgroup(
+    launch: &mut Launch,
+    at: [u32; 3],
+    threadgroups: [u32; 3],
+    threads: [u32; 3],
+    stacks: &mut Vec<DefaultStack>,
+) -> Result<(), RunError> {
+    launch.memories.poison();
+    if let Some(shadow) = &mut launch.shadow {
+        shadow.forget_threadgroup();
+    }
+    launch.threads.clear();
+    let count = threads.iter().product::<u32>();
+    let width = launch.options.simd_width;
+    let mut fibers: Vec<Fiber> = Vec::with_capacity(count as usize);
+    let entry = launch.object.entry;
+    let arguments = launch.memories.arguments.as_ptr() as usize;
+    for i in 0..count {
+        let stack = match stacks.pop() {
+            Some(stack) => stack,
+            None => DefaultStack::new(STACK_BYTES)
+                .map_err(|e| RunError::Load(format!("no stack for a thread: {e}")))?,
+        };
+        let local = [i % threads[0], i / threads[0] % threads[1], i / threads[0] / threads[1]];
+        let ids = ThreadIds {
+            thread_position_in_grid: std::array::from_fn(|d| at[d] * threads[d] + local[d]),
+            thread_position_in_threadgroup: local,
+            threadgroup_position_in_grid: at,
+            threads_per_grid: std::array::from_fn(|d| threadgroups[d] * threads[d]),
+            threads_per_threadgroup: threads,
+            threadgroups_per_grid: threadgroups,
+            thread_index_in_threadgroup: i,
+            thread_index_in_simdgroup: i % width,
+            simdgroup_index_in_threadgroup: i / width,
+            threads_per_simdgroup: width,
+            simdgroups_per_threadgroup: count.div_ceil(width),
+        };
+        launch.threads.push(Thread {
+            ids,
+            state: State::Ready,
+            yielder: std::ptr::null(),
+            pending: [0; 64],
+            exchange: std::ptr::null(),
+            epochs: [[0; 2]; 2],
+            stack: (stack.limit().get(), stack.base().get()),
+        });
+        fibers.push(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+            with(|l| l.threads[l.current].yielder = yielder);
+            // Threads would use the same lines of the host's cache if their frames were equally far from the
+            // tops of their page-aligned stacks.
+            staggered(i, &mut || {
+                // SAFETY: the entry reads one pointer per buffer parameter of its kernel; `Memories` made them.
+                unsafe { entry(arguments as *const *mut c_void) }
+            });
+        }));
+    }
+    let launch: *mut Launch = launch;
+    RUNNING.set(launch.cast());
+    let result = schedule(launch, &mut fibers);
+    RUNNING.set(std::ptr::null_mut());
+    for mut fiber in fibers {
+        if !fiber.done() {
+            // SAFETY: what is left on the stack is the kernel's, hooks that hold nothing, and `staggered`:
+            // nothing there has a destructor.
+            unsafe { fiber.force_reset() };
+        }
+        stacks.push(fiber.into_stack());
+    }
+    result
+}
+
+/// Calls `f` some way down the stack, a different way for neighbours.
+#[inline(never)]
+fn staggered(i: u32, f: &mut dyn FnMut()) {
+    let mut pad = [0u8; 64];
+    std::hint::black_box(&mut pad);
+    if i % 16 == 0 {
+        f()
+    } else {
+        staggered(i % 16 - 1, f)
+    }
+    std::hint::black_box(&mut pad);
+}
+
+/// Resumes threads until all are done.
+fn schedule(launch: *mut Launch, fibers: &mut [Fiber]) -> Result<(), RunError> {
+    let count = fibers.len();
+    // SAFETY (all blocks here): `launch` is exclusively this call's; no reference to it lives while a fiber runs.
+    let (reverse, current) = unsafe { ((*launch).options.reverse_lanes, (*launch).object.current) };
+    loop {
+        for n in 0..count {
+            let i = if reverse { count - 1 - n } else { n };
+            // SAFETY: see above.
+            unsafe {
+                let l = &mut *launch;
+                if l.threads[i].state != State::Ready {
+                    continue;
+                }
+                l.current = i;
+                *current = &raw const l.threads[i].ids;
+            }
+            let outcome = fibers[i].resume(());
+            // SAFETY: see above.
+            let l = unsafe { &mut *launch };
+            if let Some(error) = l.error.take() {
+                return Err(error);
+            }
+            if matches!(outcome, CoroutineResult::Return(())) {
+                l.threads[i].state = State::Done;
+            }
+        }
+        // SAFETY: see above.
+        if !unsafe { &mut *launch }.release()? {
+            return Ok(());
+        }
+    }
+}

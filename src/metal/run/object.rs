@@ -1,0 +1,193 @@
+//! Kernels compiled to shared objects, loaded once per process.
+
+use super::RunError;
+use crate::metal::cache::Hash;
+use crate::metal::clang::Clang;
+use crate::metal::compile::{preprocess, succeeded};
+use crate::metal::diagnostic::{Diagnostic, Step};
+use crate::metal::instrument::{Site, instrument};
+use crate::metal::ir::llvm_ir_of;
+use crate::metal::rewrite::ThreadgroupVariable;
+use crate::metal::source::Source;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::ffi::{OsString, c_void};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// What a compiled kernel calls in the host: `struct marlin_host` of `shim/runtime.c`.
+#[repr(C)]
+pub(super) struct HostTable {
+    pub(super) threadgroup_variable: extern "C" fn(u32, u64, u64) -> *mut c_void,
+    pub(super) threadgroup_argument: extern "C" fn(u32) -> *mut c_void,
+    pub(super) texture_argument: extern "C" fn(u32) -> *mut c_void,
+    pub(super) threadgroup_barrier: extern "C" fn(u32, u32),
+    pub(super) simdgroup_barrier: extern "C" fn(u32, u32),
+    pub(super) simd_exchange: extern "C" fn(*const c_void, u32, u32) -> *const c_void,
+    pub(super) unsupported: extern "C" fn(u32),
+    pub(super) out_of_steps: extern "C" fn(),
+    pub(super) access: extern "C" fn(*const c_void, u64, u32),
+}
+
+/// Ids and sizes as a thread sees them: `struct marlin_thread` of `shim/runtime.c`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ThreadIds {
+    pub(super) thread_position_in_grid: [u32; 3],
+    pub(super) thread_position_in_threadgroup: [u32; 3],
+    pub(super) threadgroup_position_in_grid: [u32; 3],
+    pub(super) threads_per_grid: [u32; 3],
+    pub(super) threads_per_threadgroup: [u32; 3],
+    pub(super) threadgroups_per_grid: [u32; 3],
+    pub(super) thread_index_in_threadgroup: u32,
+    pub(super) thread_index_in_simdgroup: u32,
+    pub(super) simdgroup_index_in_threadgroup: u32,
+    pub(super) threads_per_simdgroup: u32,
+    pub(super) simdgroups_per_threadgroup: u32,
+}
+
+/// A loaded kernel.
+pub(super) struct Object {
+    _library: libloading::Library,
+    pub(super) host: *mut HostTable,
+    pub(super) current: *mut *const ThreadIds,
+    pub(super) steps: *mut i64,
+    pub(super) entry: unsafe extern "C" fn(*const *mut c_void),
+    /// Address and length of each constant of the program.
+    pub(super) constants: Vec<(usize, usize)>,
+    pub(super) info: Info,
+    /// Held while a kernel runs: the object's globals are one run's.
+    pub(super) running: Mutex<()>,
+}
+
+// SAFETY: the pointers lead into the loaded library, which lives as long as the object, and are used only by
+// the one run that holds `running`.
+unsafe impl Send for Object {}
+// SAFETY: as above.
+unsafe impl Sync for Object {}
+
+/// What is kept beside a shared object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Info {
+    pub(super) sites: Vec<Site>,
+    pub(super) variables: Vec<ThreadgroupVariable>,
+}
+
+/// Compiles kernel number `number`, called `entry`, or finds it compiled; loads it, or finds it loaded.
+pub(super) fn load(
+    clang: &Clang,
+    source: &Source,
+    entry: &str,
+    number: usize,
+    watched: bool,
+) -> Result<Arc<Object>, RunError> {
+    let mut hash = Hash::default();
+    for part in [
+        env!("CARGO_PKG_VERSION"),
+        clang.version(),
+        &clang.cache().shim_dir().to_string_lossy(),
+        &preprocess(clang, source).map_err(RunError::Build)?,
+        &format!("{:?}", source.function_constants),
+        entry,
+        if watched { "watched" } else { "plain" },
+    ] {
+        hash.add(part.as_bytes());
+    }
+    for flag in clang.language_flags() {
+        hash.add(flag.as_encoded_bytes());
+    }
+    hash.add(INSTRUMENT_SOURCE.as_bytes());
+    let hash = hash.hex();
+    let path = clang.cache().file(&hash, "so");
+
+    static LOADED: OnceLock<Mutex<HashMap<PathBuf, Arc<Object>>>> = OnceLock::new();
+    let loaded = LOADED.get_or_init(Mutex::default);
+    if let Some(object) = loaded.lock().unwrap_or_else(PoisonError::into_inner).get(&path) {
+        return Ok(object.clone());
+    }
+    let info_path = clang.cache().file(&hash, "json");
+    let kept = std::fs::read(&info_path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let info = match kept.filter(|_| path.exists()) {
+        Some(info) => info,
+        None => compile(clang, source, entry, watched, &path, &info_path)?,
+    };
+    let object = Arc::new(open(&path, number, info)?);
+    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(loaded.entry(path).or_insert(object).clone())
+}
+
+/// Part of what a compiled kernel depends on.
+const INSTRUMENT_SOURCE: &str = include_str!("../instrument.rs");
+
+fn compile(
+    clang: &Clang,
+    source: &Source,
+    entry: &str,
+    watched: bool,
+    path: &Path,
+    info_path: &Path,
+) -> Result<Info, RunError> {
+    let ir = llvm_ir_of(clang, source, entry).map_err(RunError::Build)?;
+    let instrumented = instrument(&ir, watched);
+    let driver = |what: &str, e: &dyn std::fmt::Display| {
+        RunError::Build(vec![Diagnostic::error(Step::Driver, format!("{what}: {e}"))])
+    };
+    let scratch = clang.cache().scratch().map_err(|e| driver("could not write the compiled kernel", &e))?;
+    let mut args: Vec<OsString> = [
+        "-shared",
+        "-fPIC",
+        "-O2",
+        "-w",
+        "-ffp-contract=off",
+        "-fno-finite-loops",
+        "-nostdlib++",
+        "-x",
+        "ir",
+        "-",
+        "-x",
+        "c",
+    ]
+    .map(OsString::from)
+    .into();
+    args.push(clang.cache().shim_dir().join("runtime.c").into());
+    args.extend(["-x", "none", "-lm", "-o"].map(OsString::from));
+    args.push(scratch.to_path_buf().into());
+    let output =
+        clang.run(args, instrumented.text.as_bytes()).map_err(|e| driver("could not run clang", &e))?;
+    succeeded(clang, &output, Step::Driver, &[]).map_err(RunError::Build)?;
+    let info = Info { sites: instrumented.sites, variables: ir.variables };
+    let bytes =
+        serde_json::to_vec(&info).map_err(|e| driver("could not describe the compiled kernel", &e))?;
+    crate::metal::cache::write_whole(info_path, &bytes)
+        .and_then(|()| scratch.persist(path).map_err(|e| e.error))
+        .map_err(|e| driver("could not write the compiled kernel", &e))?;
+    Ok(info)
+}
+
+fn open(path: &Path, number: usize, info: Info) -> Result<Object, RunError> {
+    let failed = |e: libloading::Error| RunError::Load(e.to_string());
+    // SAFETY: the object was made by `compile` from IR and `runtime.c`; it has no initializers.
+    let library = unsafe { libloading::Library::new(path) }.map_err(failed)?;
+    // SAFETY: the symbols have these types in `runtime.c` and in what `instrument` adds; the pointers stay
+    // valid as long as `library`, which the object keeps.
+    unsafe {
+        let address = |name: &str| -> Result<*mut c_void, RunError> {
+            Ok(*library.get::<*mut c_void>(name.as_bytes()).map_err(failed)?)
+        };
+        let entry: unsafe extern "C" fn(*const *mut c_void) =
+            *library.get(format!("marlin_entry_{number}").as_bytes()).map_err(failed)?;
+        let table = address("marlin_constants")? as *const (usize, usize);
+        let count = *(address("marlin_constant_count")? as *const u64) as usize;
+        let constants = (0..count).map(|i| std::ptr::read_unaligned(table.add(i))).collect();
+        Ok(Object {
+            host: address("marlin_host")?.cast(),
+            current: address("marlin_current")?.cast(),
+            steps: address("marlin_steps")?.cast(),
+            entry,
+            constants,
+            info,
+            running: Mutex::new(()),
+            _library: library,
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Text whose kernels can be run by name.
+
+use super::{Bound, Run, RunError, RunOptions, Texture};
+use crate::metal::clang::Clang;
+use crate::metal::compile::to_cxx;
+use crate::metal::diagnostic::Diagnostic;
+use crate::metal::rewrite::Entries;
+use crate::metal::signature::Kernel;
+use crate::metal::source::Source;
+
+/// Metal text ready to run. A kernel is compiled when it is first run, and kept on disk by content.
+#[derive(Clone, Debug)]
+pub struct Program {
+    clang: Clang,
+    source: Source,
+    kernels: Vec<Kernel>,
+}
+
+impl Program {
+    /// Reads `source`; errors are those of its preprocessing and of its kernels' signatures.
+    pub fn build(clang: &Clang, source: &Source) -> Result<Self, Vec<Diagnostic>> {
+        let kernels = to_cxx(clang, source, Entries::All)?.kernels;
+        Ok(Self { clang: clang.clone(), source: source.clone(), kernels })
+    }
+
+    /// The kernels that can be run.
+    pub fn kernels(&self) -> &[Kernel] {
+        &self.kernels
+    }
+
+    /// Runs kernel `entry` over `threadgroups` of `threads_per_group` threads each.
+    pub fn run(
+        &self,
+        entry: &str,
+        threadgroups: [u32; 3],
+        threads_per_group: [u32; 3],
+        buffers: &mut [Bound],
+        textures: &mut [Texture],
+        options: &RunOptions,
+    ) -> Result<Run, RunError> {
+        let Some(number) = self.kernels.iter().position(|k| k.name == entry) else {
+            let kernels = self.kernels.iter().map(|k| k.name.clone()).collect();
+            return Err(RunError::NoKernel { name: entry.to_owned(), kernels });
+        };
+        #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            let object = super::object::load(
+                &self.clang,
+                &self.source,
+                entry,
+                number,
+                options.sanitize || options.trace,
+            )?;
+            super::launch::run(
+                &object,
+                &self.kernels[number],
+                threadgroups,
+                threads_per_group,
+                buffers,
+                textures,
+                options,
+            )
+        }
+        #[cfg(not(all(unix, any(target_arch = "x86_64", target_arch = "aarch64"))))]
+        {
+            let _ = (
+                number,
+                &self.clang,
+                &self.source,
+                threadgroups,
+                threads_per_group,
+                buffers,
+                textures,
+                options,
+            );
+            Err(RunError::Host)
+        }
+    }
+}
