@@ -69,6 +69,34 @@ const REFUSED: &[(&str, &str, u32, &str)] = &[
         "no binding",
     ),
     (
+        "a wrong address space",
+        "kernel void k(device float* a, threadgroup float* t) {\n  device float* b = t;\n  b[0] = a[0];\n}",
+        4,
+        "device float",
+    ),
+    (
+        "a wrong address space in a call",
+        "void f(threadgroup float* t) { t[0] = 1; }\nkernel void k(device float* a) {\n  f(a);\n}",
+        5,
+        "no matching function",
+    ),
+    ("a double", "kernel void k(device float* a) {\n  double x = a[0];\n  a[0] = x;\n}", 4, "64-bit floats"),
+    ("a new", "kernel void k(device float* a) {\n  a[0] = *new float(1);\n}", 4, "allocation"),
+    ("a goto", "kernel void k(device float* a) {\nagain:\n  goto again;\n}", 5, "goto"),
+    (
+        "a virtual function",
+        "struct S {\n  virtual void f();\n};\nkernel void k(device float* a) {}",
+        4,
+        "virtual",
+    ),
+    ("a throw", "kernel void k(device float* a) {\n  throw 1;\n}", 4, "exceptions"),
+    (
+        "recursion",
+        "float g(float x);\nfloat f(float x) { return x < 1 ? x : g(x); }\nfloat g(float x) { return f(x - 1); }\nkernel void k(device float* a) { a[0] = f(a[0]); }",
+        4,
+        "recursion",
+    ),
+    (
         "an implicit conversion between vectors",
         "kernel void k(device half4* a, device float4* b) {\n  a[0] = b[0];\n}",
         4,
@@ -87,6 +115,33 @@ fn faults_are_refused_at_the_users_line() {
         let all = shown(&list);
         assert!(!all.contains("shim-") && !all.contains("marlin:entry"), "{what}: {all}");
     }
+}
+
+#[test]
+fn what_differs_only_by_address_space_is_no_redefinition() {
+    let Some(clang) = clang("what_differs_only_by_address_space_is_no_redefinition") else { return };
+    let text = "
+struct S {
+  float x;
+  float get() const device { return x; }
+  float get() const constant { return x; }
+  float get() const thread { return x; }
+};
+float first(device const float* p) { return p[0]; }
+float first(constant float* p) { return p[0]; }
+float first(threadgroup const float* p) { return p[0]; }
+template <typename T> struct of;
+template <typename T> struct of<device T*> { typedef T type; };
+template <typename T> struct of<threadgroup T*> { typedef T type; };
+constant bool wide [[function_constant(3)]];
+constant float half_of = is_function_constant_defined(wide) && wide ? 0.5 : 0.25h;
+kernel void k(device float* a, constant float* b, constant S& s, threadgroup float* t) {
+  of<device float*>::type x = first(a) + first(b) + first(t) + s.get();
+  a[0] = x * half_of;
+}
+";
+    let checked = check(&clang, &source(text)).unwrap_or_else(|e| panic!("{}", shown(&e)));
+    assert_eq!(checked.kernels.len(), 1);
 }
 
 #[test]

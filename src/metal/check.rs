@@ -46,6 +46,7 @@ pub fn check(clang: &Clang, source: &Source) -> Result<Checked, Vec<Diagnostic>>
     }
     if !errors.is_empty() {
         errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        errors.dedup();
         return Err(errors);
     }
     Ok(Checked { kernels: rewritten.kernels, warnings })
@@ -53,7 +54,11 @@ pub fn check(clang: &Clang, source: &Source) -> Result<Checked, Vec<Diagnostic>>
 
 /// Compiles once more with address spaces. Of what this compiler says only that counts which is about them: it
 /// is stricter than Metal elsewhere.
-fn address_spaces(clang: &Clang, source: &Source, preprocessed: &str) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+fn address_spaces(
+    clang: &Clang,
+    source: &Source,
+    preprocessed: &str,
+) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     let rewritten = rewrite(preprocessed, source, Dialect::AddressSpaces, Entries::All);
     let mut args: Vec<OsString> = ADDRESS_SPACE_FLAGS.iter().map(Into::into).collect();
     args.extend(["-I".into(), clang.cache().shim_dir().into(), "-".into()]);
@@ -88,16 +93,24 @@ const ADDRESS_SPACE_FLAGS: [&str; 13] = [
 ];
 
 fn is_about_address_spaces(d: &Diagnostic) -> bool {
-    let says_so = |m: &str| m.contains("address space") && !m.contains("'this'");
+    let says_so = |m: &str| m.contains("address space") && !m.contains("'this'") && !m.contains("temporary");
     // Two pointers of one conversion, into different memories.
     let two = d.message.contains("__global ") && d.message.contains("__local ");
-    two || says_so(&d.message) || (d.message.contains("no matching function") && d.notes.iter().any(|n| says_so(&n.message)))
+    two || says_so(&d.message)
+        || (d.message.contains("no matching function") && d.notes.iter().any(|n| says_so(&n.message)))
 }
 
 /// OpenCL's words for address spaces in Metal's.
 fn in_metal_words(message: &str) -> String {
-    let mut text = message.replace("*__private", "*").replace("__private ", "thread ").replace("__private", "thread");
-    for (from, to) in [("__global", "device"), ("__local", "threadgroup"), ("__generic ", ""), ("marlin_half", "half")] {
+    let mut text =
+        message.replace("*__private", "*").replace("__private ", "thread ").replace("__private", "thread");
+    for (from, to) in [
+        ("__global", "device"),
+        ("__local", "threadgroup"),
+        ("__generic ", ""),
+        ("marlin_half", "half"),
+        ("_Float16", "half"),
+    ] {
         text = text.replace(from, to);
     }
     text

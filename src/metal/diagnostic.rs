@@ -134,6 +134,7 @@ fn settle(d: &mut Diagnostic, shim: &str, kernels: &[Kernel]) {
     d.notes.retain(|n| (n.file.clone(), n.line, n.column) != place);
     // Clang's words for our assertion are about our assertion.
     for m in std::iter::once(&mut d.message).chain(d.notes.iter_mut().map(|n| &mut n.message)) {
+        *m = m.replace("_Float16", "half").replace("__bf16", "bfloat");
         if m.contains(TOO_MUCH) {
             *m = format!(
                 "a threadgroup has {MAX_THREADGROUP_BYTES} bytes of threadgroup memory; this kernel declares more"

@@ -87,7 +87,11 @@ fn recursion(tokens: &Tokens) -> Vec<Diagnostic> {
             }
         }
         if reached.contains(name) {
-            found.push(at(tokens, list[0].0, format!("recursion: `{name}` calls itself; Metal has no call stack for it")));
+            found.push(at(
+                tokens,
+                list[0].0,
+                format!("recursion: `{name}` calls itself; Metal has no call stack for it"),
+            ));
         }
     }
     found
@@ -99,7 +103,8 @@ fn same_names(kernels: &[Kernel]) -> Vec<Diagnostic> {
     let twice = kernels.iter().filter(|k| !seen.insert(&k.name));
     twice
         .map(|k| {
-            let mut d = Diagnostic::error(Step::Lint, format!("there are two kernels `{}`", k.name)).at(&k.file, k.line);
+            let mut d = Diagnostic::error(Step::Lint, format!("there are two kernels `{}`", k.name))
+                .at(&k.file, k.line);
             d.severity = Severity::Warning;
             d
         })

@@ -198,8 +198,10 @@ impl Rewriter<'_> {
         }
         let mut params = own;
         for (p, of_template) in params.iter_mut().zip(template) {
-            if p.attributes.is_empty() {
-                p.attributes.clone_from(&of_template.attributes);
+            for a in &of_template.attributes {
+                if !p.attributes.iter().any(|own| own.name == a.name) {
+                    p.attributes.push(a.clone());
+                }
             }
             if p.name.is_empty() {
                 p.name.clone_from(&of_template.name);

@@ -56,6 +56,8 @@ struct Thread {
     exchange: *const Exchange,
     /// Barriers passed that order threadgroup and device memory: of the threadgroup, of the simdgroup.
     epochs: [[u32; 2]; 2],
+    /// Simdgroup functions passed.
+    exchanged: u32,
     stack: (usize, usize),
 }
 
@@ -243,6 +245,7 @@ impl Launch<'_> {
                 simdgroup: thread.ids.simdgroup_index_in_threadgroup,
                 epoch: thread.epochs[0][kind],
                 simd_epoch: thread.epochs[1][kind],
+                exchange: thread.exchanged,
                 site: site_ix,
                 atomic: op == Op::Atomic,
             };
@@ -274,7 +277,7 @@ impl Launch<'_> {
                 let other_site = site(sites, other);
                 (
                     FaultKind::Race { other: other_site.place, other_op: other_site.op },
-                    (site_ix, other, 0),
+                    (site_ix.min(other), site_ix.max(other), 0),
                     byte,
                 )
             }
@@ -340,6 +343,7 @@ impl Launch<'_> {
                     let size = (size as usize).min(thread.pending.len());
                     exchange.slots[lane][..size].copy_from_slice(&thread.pending[..size]);
                     thread.exchange = exchange;
+                    thread.exchanged += 1;
                 }
                 State::SimdBarrier { flags, .. } => thread.pass(1, flags),
                 _ => {}
@@ -537,6 +541,7 @@ fn run_threadgroup(
             pending: [0; 64],
             exchange: std::ptr::null(),
             epochs: [[0; 2]; 2],
+            exchanged: 0,
             stack: (stack.limit().get(), stack.base().get()),
         });
         fibers.push(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {

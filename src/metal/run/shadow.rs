@@ -16,6 +16,9 @@ pub(super) struct Moment {
     pub(super) epoch: u32,
     /// Simdgroup barriers passed that order this memory.
     pub(super) simd_epoch: u32,
+    /// Simdgroup functions passed. They order no memory, but a lane that has others' values knows that the
+    /// loads of these values are done: what it stores then is no race with those loads.
+    pub(super) exchange: u32,
     /// The access.
     pub(super) site: u32,
     pub(super) atomic: bool,
@@ -97,8 +100,13 @@ impl Shadow {
                 }
                 cell.reads[0] = now;
             } else {
-                race(&cell.reads[0]);
-                race(&cell.reads[1]);
+                for read in &cell.reads {
+                    let same_simdgroup =
+                        (read.threadgroup, read.simdgroup) == (now.threadgroup, now.simdgroup);
+                    if !(same_simdgroup && read.exchange != now.exchange) {
+                        race(read);
+                    }
+                }
                 cell.write = now;
             }
         }

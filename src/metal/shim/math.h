@@ -13,6 +13,22 @@ namespace marlin {
 
 namespace metal {
 
+// Packed vectors convert to vectors on the way into a function.
+#define MARLIN_PACKED_1(F)                                                  \
+  template <class T, int N>                                                 \
+  inline auto F(packed_vec<T, N> a)->decltype(F(vec<T, N>(a))) {            \
+    return F(vec<T, N>(a));                                                 \
+  }
+#define MARLIN_PACKED_2(F)                                                  \
+  template <class T, int N>                                                 \
+  inline auto F(packed_vec<T, N> a, marlin::same_t<vec<T, N>> b)->decltype(F(vec<T, N>(a), b)) { \
+    return F(vec<T, N>(a), b);                                              \
+  }                                                                         \
+  template <class T, int N>                                                 \
+  inline auto F(vec<T, N> a, packed_vec<T, N> b)->decltype(F(a, vec<T, N>(b))) { \
+    return F(a, vec<T, N>(b));                                              \
+  }
+
 // Vector forms of a scalar function of one, two and three arguments. Beside vectors of one type, scalars
 // are taken where they convert to the vector's type.
 #define MARLIN_VECTORIZE_1(F)                                               \
@@ -21,7 +37,8 @@ namespace metal {
     vec<decltype(F(T())), N> r;                                             \
     for (int i = 0; i < N; i++) r[i] = F(T(a.v[i]));                        \
     return r;                                                               \
-  }
+  }                                                                         \
+  MARLIN_PACKED_1(F)
 #define MARLIN_VECTORIZE_2(F)                                               \
   template <class T, int N>                                                 \
   inline vec<T, N> F(vec<T, N> a, vec<T, N> b) {                            \
@@ -36,7 +53,8 @@ namespace metal {
   template <class T, int N>                                                 \
   inline vec<T, N> F(marlin::same_t<T> a, vec<T, N> b) {                    \
     return F(vec<T, N>(a), b);                                              \
-  }
+  }                                                                         \
+  MARLIN_PACKED_2(F)
 #define MARLIN_VECTORIZE_3(F)                                               \
   template <class T, int N>                                                 \
   inline vec<T, N> F(vec<T, N> a, marlin::same_t<vec<T, N>> b, marlin::same_t<vec<T, N>> c) { \
@@ -315,6 +333,12 @@ template <class T, int N>
 inline vec<T, N> faceforward(vec<T, N> n, vec<T, N> i, vec<T, N> reference) {
   return dot(reference, i) < T(0) ? n : -n;
 }
+
+MARLIN_PACKED_2(dot)
+MARLIN_PACKED_2(distance)
+MARLIN_PACKED_1(length)
+MARLIN_PACKED_1(length_squared)
+MARLIN_PACKED_1(normalize)
 
 // ---- integer ----------------------------------------------------------------------------------------
 

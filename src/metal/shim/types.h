@@ -449,27 +449,45 @@ struct vec<T, 4> {
 
 template <class T>
 struct packed_vec<T, 2> {
-  T x, y;
-  packed_vec(T s) : x(s), y(s) {}
-  packed_vec(T a, T b) : x(a), y(b) {}
-  packed_vec(vec<T, 2> a) : x(a.x), y(a.y) {}
+  union {
+    struct {
+      T x, y;
+    };
+    T v[2];
+  };
+  packed_vec(T s) : v{s, s} {}
+  packed_vec(T a, T b) : v{a, b} {}
+  packed_vec(vec<T, 2> a) : v{T(a.v[0]), T(a.v[1])} {}
   MARLIN_PACKED(2)
+  MARLIN_SWIZZLES_2
 };
 template <class T>
 struct packed_vec<T, 3> {
-  T x, y, z;
-  packed_vec(T s) : x(s), y(s), z(s) {}
-  packed_vec(T a, T b, T c) : x(a), y(b), z(c) {}
-  packed_vec(vec<T, 3> a) : x(a.x), y(a.y), z(a.z) {}
+  union {
+    struct {
+      T x, y, z;
+    };
+    T v[3];
+  };
+  packed_vec(T s) : v{s, s, s} {}
+  packed_vec(T a, T b, T c) : v{a, b, c} {}
+  packed_vec(vec<T, 3> a) : v{T(a.v[0]), T(a.v[1]), T(a.v[2])} {}
   MARLIN_PACKED(3)
+  MARLIN_SWIZZLES_3
 };
 template <class T>
 struct packed_vec<T, 4> {
-  T x, y, z, w;
-  packed_vec(T s) : x(s), y(s), z(s), w(s) {}
-  packed_vec(T a, T b, T c, T d) : x(a), y(b), z(c), w(d) {}
-  packed_vec(vec<T, 4> a) : x(a.x), y(a.y), z(a.z), w(a.w) {}
+  union {
+    struct {
+      T x, y, z, w;
+    };
+    T v[4];
+  };
+  packed_vec(T s) : v{s, s, s, s} {}
+  packed_vec(T a, T b, T c, T d) : v{a, b, c, d} {}
+  packed_vec(vec<T, 4> a) : v{T(a.v[0]), T(a.v[1]), T(a.v[2]), T(a.v[3])} {}
   MARLIN_PACKED(4)
+  MARLIN_SWIZZLES_4
 };
 template <class T>
 inline vec<T, 2>::vec(packed_vec<T, 2> p) : vec(p.x, p.y) {}
