@@ -1,6 +1,6 @@
 //! `marlin lower`: a kernel as MSL, SPIR-V, HLSL or WGSL.
 
-use wgpu_marlin::gpu::{Caps, CoopShape, DeviceClass, ScalarType};
+use wgpu_marlin::gpu::Caps;
 use wgpu_marlin::kernels::{self, spec::CaseClass};
 use wgpu_marlin::lower::{Checks, Composed, Defines, Files, Lowered, Shader, compose};
 
@@ -98,34 +98,9 @@ fn shaders(args: &LowerArgs) -> Result<Vec<Shader>, Failure> {
     };
     let case = case.ok_or_else(|| Failure::new(format!("{} has no such case", family.name)))?;
     let plan = case
-        .plan(variant.ix, &apple_caps())
+        .plan(variant.ix, &Caps::apple())
         .map_err(|e| Failure::new(format!("{} does not run at {}: {e}", args.what, case.name)))?;
     Ok(plan.dispatches.into_iter().map(|d| d.shader).collect())
-}
-
-/// What an Apple GPU of family 7 or later offers through wgpu.
-pub(crate) fn apple_caps() -> Caps {
-    let coop = |ab, c| CoopShape { m: 8, n: 8, k: 8, ab, c };
-    Caps {
-        class: DeviceClass::IntegratedGpu,
-        f16: true,
-        int16: true,
-        subgroups: true,
-        subgroup_size: Some(32),
-        coop: vec![
-            coop(ScalarType::F16, ScalarType::F16),
-            coop(ScalarType::F16, ScalarType::F32),
-            coop(ScalarType::F32, ScalarType::F32),
-        ],
-        max_workgroup_memory: 32 << 10,
-        max_invocations: 1024,
-        max_binding_bytes: 4 << 30,
-        max_buffer_bytes: 4 << 30,
-        max_texture_side: 16_384,
-        max_workgroups: 65_535,
-        timestamps: true,
-        msl: true,
-    }
 }
 
 fn print(

@@ -24,39 +24,34 @@ pub(crate) fn time(ns: f64) -> String {
     }
 }
 
+/// A column: its header, and the cell of a row; `None` prints as a dash.
+type Column = (&'static str, fn(&Row) -> Option<String>);
+
+/// Figures, each shown only where some row has it.
+const COLUMNS: [Column; 6] = [
+    ("time", |r| r.time_ns.map(time)),
+    ("GB/s", |r| r.gbps.map(|g| if g < 10.0 { format!("{g:.2}") } else { format!("{g:.0}") })),
+    ("TFLOPS", |r| r.tflops.map(|t| format!("{t:.2}"))),
+    ("of copy", |r| r.ceiling_fraction.map(|f| format!("{f:.2}"))),
+    ("vs naive", |r| r.speedup_vs_naive.map(|s| format!("{s:.2}×"))),
+    ("fetched/useful", |r| {
+        r.fetched_bytes.map(|f| format!("{:.2}", f as f64 / r.useful_bytes.max(1) as f64))
+    }),
+];
+
 /// The rows of one family and case.
 pub(crate) fn comparison(rows: &[&Row]) -> String {
-    let flops = rows.iter().any(|r| r.tflops.is_some());
-    let traced = rows.iter().any(|r| r.fetched_bytes.is_some());
+    let shown: Vec<Column> =
+        COLUMNS.into_iter().filter(|(_, cell)| rows.iter().any(|r| cell(r).is_some())).collect();
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    let mut header = vec!["variant", "role", "code", "time", "GB/s", "of copy", "vs naive"];
-    if flops {
-        header.insert(5, "TFLOPS");
-    }
-    if traced {
-        header.push("fetched/useful");
-    }
-    header.push("max error / tolerance");
-    table.set_header(header.iter().map(Cell::new));
+    let figures = shown.iter().map(|(name, _)| *name);
+    let header = ["variant", "role", "code"].into_iter().chain(figures).chain(["max error / tolerance"]);
+    table.set_header(header.map(Cell::new));
     for r in rows {
-        let or_dash = |v: Option<String>| v.unwrap_or_else(|| "–".into());
-        let mut cells = vec![
-            Cell::new(&r.variant),
-            Cell::new(r.role),
-            Cell::new(format!("{} {}", r.source, r.checks)),
-            right(or_dash(r.time_ns.map(time))),
-            right(or_dash(r.gbps.map(|g| if g < 10.0 { format!("{g:.2}") } else { format!("{g:.0}") }))),
-        ];
-        if flops {
-            cells.push(right(or_dash(r.tflops.map(|t| format!("{t:.2}")))));
-        }
-        cells.push(right(or_dash(r.ceiling_fraction.map(|f| format!("{f:.2}")))));
-        cells.push(right(or_dash(r.speedup_vs_naive.map(|s| format!("{s:.2}×")))));
-        if traced {
-            let ratio = r.fetched_bytes.map(|f| f as f64 / r.useful_bytes.max(1) as f64);
-            cells.push(right(or_dash(ratio.map(|x| format!("{x:.2}")))));
-        }
+        let mut cells =
+            vec![Cell::new(&r.variant), Cell::new(r.role), Cell::new(format!("{} {}", r.source, r.checks))];
+        cells.extend(shown.iter().map(|(_, cell)| right(cell(r).unwrap_or_else(|| "–".into()))));
         cells.push(match (&r.skipped, &r.failure) {
             (Some(why), _) => Cell::new(format!("skipped: {why}")).fg(Color::Yellow),
             (_, Some(why)) => Cell::new(format!("WRONG: {why}")).fg(Color::Red),

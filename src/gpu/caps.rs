@@ -74,6 +74,32 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// What an Apple GPU of family 7 or later offers through wgpu: for lowering, auditing and testing without
+    /// one.
+    pub fn apple() -> Self {
+        let coop = |ab, c| CoopShape { m: 8, n: 8, k: 8, ab, c };
+        Self {
+            class: DeviceClass::IntegratedGpu,
+            f16: true,
+            int16: true,
+            subgroups: true,
+            subgroup_size: Some(32),
+            coop: vec![
+                coop(ScalarType::F16, ScalarType::F16),
+                coop(ScalarType::F16, ScalarType::F32),
+                coop(ScalarType::F32, ScalarType::F32),
+            ],
+            max_workgroup_memory: 32 << 10,
+            max_invocations: 1024,
+            max_binding_bytes: 4 << 30,
+            max_buffer_bytes: 4 << 30,
+            max_texture_side: 16_384,
+            max_workgroups: 65_535,
+            timestamps: true,
+            msl: true,
+        }
+    }
+
     /// Whether subgroup kernels written for `width` lanes can run: the real width is known and equal.
     pub fn has_subgroup_size(&self, width: u32) -> bool {
         self.subgroups && self.subgroup_size == Some(width)
