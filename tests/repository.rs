@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use wgpu_marlin::gpu::{Caps, CoopShape, DeviceClass, ScalarType};
+use wgpu_marlin::gpu::{Caps, CoopShape, ScalarType};
 use wgpu_marlin::kernels;
 use wgpu_marlin::lower::{Checks, Embedded, Shader};
 
@@ -31,26 +31,7 @@ fn files_below(folder: &str) -> BTreeSet<String> {
 /// Capability sets that between them reach every path of every kernel.
 fn all_caps() -> Vec<Caps> {
     let coop = |s, ab, c| CoopShape { m: s, n: s, k: s, ab, c };
-    let base = Caps {
-        class: DeviceClass::OtherGpu,
-        f16: true,
-        int16: true,
-        subgroups: true,
-        subgroup_size: Some(32),
-        coop: vec![
-            coop(8, ScalarType::F16, ScalarType::F16),
-            coop(8, ScalarType::F16, ScalarType::F32),
-            coop(8, ScalarType::F32, ScalarType::F32),
-        ],
-        max_workgroup_memory: 32 << 10,
-        max_invocations: 1024,
-        max_binding_bytes: 4 << 30,
-        max_buffer_bytes: 4 << 30,
-        max_texture_side: 16_384,
-        max_workgroups: 65_535,
-        timestamps: true,
-        msl: true,
-    };
+    let base = Caps::apple();
     let sixteen =
         vec![coop(16, ScalarType::F16, ScalarType::F16), coop(16, ScalarType::F16, ScalarType::F32)];
     let mut all = vec![base.clone(), Caps { coop: sixteen, ..base.clone() }];
