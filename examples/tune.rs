@@ -58,12 +58,11 @@ fn gemv_times(device: &Device, batch: u32) -> Result<Vec<Time>, Failure> {
     let subgroups = device.caps().subgroups && device.caps().subgroup_size.is_some();
     let mut times = Vec::new();
     for (vec, unroll) in [(4, 1), (4, 2), (2, 1), (2, 2), (1, 1), (1, 2), (1, 4)] {
-        for rows in [1, 2, 4, 8] {
-            for (teams, k_split) in [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (1, 4)] {
+        for rows in [2, 4, 8] {
+            for (teams, k_split) in [(2, 1), (4, 1), (8, 1), (1, 2), (1, 4)] {
                 for scale_sums in [true, false] {
-                    let sums = rows * batch;
-                    // Sums beyond the registers, and loads that are no choice, are left out.
-                    if sums > 32 || (rows * vec * unroll > 32) || (scale_sums && batch > 2 && vec > 1) {
+                    // Sums and loads beyond the registers are no choice.
+                    if rows * batch > 64 || rows * vec * unroll > 32 {
                         continue;
                     }
                     let tuning = gemv::Tuning { lanes, k_split, teams, rows, vec, unroll, scale_sums };

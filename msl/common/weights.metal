@@ -51,6 +51,19 @@ static inline Eight decode_eight(uint word, float) {
     return Eight{decode_four(uint4(word) << to_low, uint4(word) << to_sign),
                  decode_four(uint4(upper) << to_low, uint4(upper) << to_sign)};
 }
+#elif F16_SUBNORMALS
+// An integer in the mantissa of a half with exponent 0 is a subnormal: that integer times 2^-24.
+constant float CODE_SCALE = 16777216.0f;
+constant float4 IN_PLACE = float4(1.0f, 1.0f, 1.0f, 1.0f);
+
+static inline Eight decode_eight(uint word, float zero_point) {
+    const float2 w04 = float2(as_type<half2>(word & 0x000f000fu));
+    const float2 w15 = float2(as_type<half2>((word >> 4u) & 0x000f000fu));
+    const float2 w26 = float2(as_type<half2>((word >> 8u) & 0x000f000fu));
+    const float2 w37 = float2(as_type<half2>((word >> 12u) & 0x000f000fu));
+    const float bias = zero_point * (1.0f / CODE_SCALE);
+    return Eight{float4(w04.x, w15.x, w26.x, w37.x) - bias, float4(w04.y, w15.y, w26.y, w37.y) - bias};
+}
 #else
 // Nibble i of four stays where it is in the mantissa of a float with exponent 2^23: 16^i times itself.
 constant float CODE_SCALE = 1.0f;

@@ -167,8 +167,9 @@ impl Tuning {
             () if k.is_multiple_of(32) => 4,
             () => 2,
         };
-        let mut tuning =
-            Tuning { lanes, k_split: 1, teams: 2, rows: 4, vec, unroll: 4 / vec, scale_sums: one_column };
+        // Several columns keep so many sums alive that a second step in flight costs more than it hides.
+        let unroll = if one_column { 4 / vec } else { 1 };
+        let mut tuning = Tuning { lanes, k_split: 1, teams: 2, rows: 4, vec, unroll, scale_sums: one_column };
         // Few rows fill no large device: split K as long as every lane keeps a chunk.
         let sets = n.div_ceil(tuning.rows);
         let chunks = k / (8 * vec);

@@ -5,8 +5,8 @@
 //   E2M1           1: codes are E2M1 numbers (fp4, mxfp4, nvfp4); 0: integers (int4, int4-asym)
 //   ZERO_POINTS    1: each group has a stored zero point (int4-asym)
 //   SCALE          0: f16, 1: E8M0, 2: E4M3
-//   F16_SUBNORMALS 1: E2M1 codes and E4M3 scales are placed in the bits of an f16, where codes 1 and 9 are
-//                  subnormal; 0: the same values by f32 arithmetic, for devices that flush f16 subnormals
+//   F16_SUBNORMALS 1: codes and E4M3 scales are placed in the bits of an f16, where integers and the E2M1 codes 1 and 9
+//                  are subnormal; 0: the same values by f32 arithmetic, for devices that flush f16 subnormals
 
 // Eight weights along K.
 struct Eight {
@@ -66,6 +66,20 @@ fn decode_eight(word: u32, zero_point: f32) -> Eight {
 #endif
 // Weight i of each four is multiplied by this in `decode_eight`.
 const IN_PLACE = vec4(1.0, 1.0, 1.0, 1.0);
+#elif F16_SUBNORMALS
+// An integer below 1024 in the mantissa of an f16 with exponent 0 is a subnormal: that integer times 2^-24.
+const CODE_SCALE = 16777216.0;
+const IN_PLACE = vec4(1.0, 1.0, 1.0, 1.0);
+
+// The eight (code - zero_point) of a word, times 1/CODE_SCALE. Exact.
+fn decode_eight(word: u32, zero_point: f32) -> Eight {
+    let w04 = unpack2x16float(word & 0x000f000fu);
+    let w15 = unpack2x16float((word >> 4u) & 0x000f000fu);
+    let w26 = unpack2x16float((word >> 8u) & 0x000f000fu);
+    let w37 = unpack2x16float((word >> 12u) & 0x000f000fu);
+    let bias = zero_point * (1.0 / CODE_SCALE);
+    return Eight(vec4(w04.x, w15.x, w26.x, w37.x) - bias, vec4(w04.y, w15.y, w26.y, w37.y) - bias);
+}
 #else
 // An integer below 2^23 in the mantissa of an f32 with exponent 2^23 is that integer plus 2^23. Nibble i of four is
 // left where it is, which makes it 16^i times itself: one mask per weight and one shift per eight. Who uses these
