@@ -4,6 +4,7 @@
 //! operation that an app calls · the reference · the cases · the cost · the variants. [`spec`] has the
 //! vocabulary.
 
+pub mod attention;
 pub mod dequant;
 pub mod gemm;
 pub mod gemv;
@@ -19,7 +20,14 @@ use spec::Family;
 
 /// All families, in the order that reports print them.
 pub fn families() -> Vec<Family> {
-    vec![patterns::family(), dequant::family(), gemv::family(), gemm::family(), router::family()]
+    vec![
+        patterns::family(),
+        dequant::family(),
+        gemv::family(),
+        gemm::family(),
+        attention::family(),
+        router::family(),
+    ]
 }
 
 /// Why a name chose nothing.

@@ -28,6 +28,23 @@
 //! All variants rank by counting: an expert's rank is the number of experts that beat it. Ranks are distinct, so that
 //! ties need no rule beyond "an equal logit of lower index beats", and any `top_k` costs the same. Variants for which a
 //! token's logits come from several workgroups write them, and the `select` kernel ranks.
+//!
+//! # What was measured
+//!
+//! 22 November 2026, H100 (Vulkan, driver 580), unchecked WGSL, hidden 4096, 128 experts, top 8, f16; PyTorch takes 95 µs at
+//! 4096 tokens, 31 of them for the product.
+//!
+//! | variant | 4096 tokens | 1 token |
+//! |---|---|---|
+//! | naive | 1,700 µs | 451 µs |
+//! | row_per_thread | 8,840 µs | 338 µs |
+//! | subgroup | 397 µs | 11.5 µs |
+//! | tiled | 190 µs | 28.7 µs |
+//! | tiled_coop, 128 experts a tile, tiles fetched in a loop | 278 µs | |
+//! | tiled_coop, 64 experts a tile, tiles fetched in a loop | 164 µs | |
+//!
+//! The number of splits of `hidden` made no difference to tiled_coop (132 to 1056 workgroups: 278 to 291 µs): its time went
+//! into loops that wait for each load of a tile. They are unrolled and run one step ahead now.
 
 use std::sync::Arc;
 
@@ -410,7 +427,7 @@ fn tiled_coop(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
         () if offered(8) => 8,
         () => return Err(Refusal::needs("8×8 or 16×16 cooperative matrices, f16 to f32")),
     };
-    let width = spec.experts.next_multiple_of(16).min(if tile == 16 { 128 } else { 64 });
+    let width = spec.experts.next_multiple_of(16).min(64);
     let (x, y) = (spec.experts.div_ceil(width), spec.n_tokens.div_ceil(64));
     let (n_splits, split_len) = splits(spec, wanted_workgroups(caps.class) / (x * y), 64);
     let params = Params { n_splits, split_len, logit_rows: y * 64, logit_stride: x * width, ..params(spec) };
@@ -456,7 +473,7 @@ static VARIANTS: &[Variant<Spec>] = &[
     Variant {
         name: "tiled_coop",
         role: Role::Optimized,
-        about: "64 tokens × up to 128 experts by cooperative matrices, hidden split",
+        about: "64 tokens × up to 64 experts by cooperative matrices, hidden split",
         plan: tiled_coop,
         twin: true,
         problem: None,

@@ -41,11 +41,14 @@ pub struct Embedded;
 
 /// Every file below `wgsl/common/` and `msl/common/`.
 const COMMON: &[Source] = &[
+    wgsl!("common/attention.wgsl"),
     wgsl!("common/eights.wgsl"),
     wgsl!("common/grid.wgsl"),
     wgsl!("common/router.wgsl"),
+    wgsl!("common/score_row.wgsl"),
     wgsl!("common/top_k.wgsl"),
     wgsl!("common/weights.wgsl"),
+    msl!("common/attention.metal"),
     msl!("common/router.metal"),
     msl!("common/top_k.metal"),
     msl!("common/weights.metal"),

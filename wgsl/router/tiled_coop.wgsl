@@ -37,6 +37,26 @@ const STRIDE = {{72 / UNIT}}u;
 var<workgroup> activation_tile: array<Unit, {{64 * 72 / UNIT}}>; // [64][64 + 8]
 var<workgroup> weight_tile: array<Unit, {{EXPERTS * 72 / UNIT}}>; // [EXPERTS][64 + 8]
 
+fn stage_activation(at: u32, loaded: vec4<f16>) {
+#if TILE == 16
+    activation_tile[at] = loaded;
+#else
+#for J in 0..4
+    activation_tile[at + {{J}}u] = loaded[{{J}}];
+#endfor
+#endif
+}
+
+fn stage_weight(at: u32, loaded: vec4<f16>) {
+#if TILE == 16
+    weight_tile[at] = loaded;
+#else
+#for J in 0..4
+    weight_tile[at + {{J}}u] = loaded[{{J}}];
+#endfor
+#endif
+}
+
 @compute @workgroup_size(128)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
@@ -58,35 +78,44 @@ fn main(
 #endfor
 #endfor
     let stride = STRIDE;
+    // A step is fetched into registers, all its loads at once, while the step before is multiplied.
+    let source_unit = (begin >> 2u) + step;
+    let end_unit = end >> 2u;
+#for I in 0..8
+    let a_row_{{I}} = first_token + staged_row + {{8 * I}}u;
+    var a_next_{{I}} = vec4<f16>();
+    if a_row_{{I}} < params.n_tokens && source_unit < end_unit {
+        a_next_{{I}} = activations[a_row_{{I}} * row_units + source_unit];
+    }
+#endfor
+#for I in 0..EXPERTS / 8
+    let w_row_{{I}} = first_expert + staged_row + {{8 * I}}u;
+    var w_next_{{I}} = vec4<f16>();
+    if w_row_{{I}} < params.experts && source_unit < end_unit {
+        w_next_{{I}} = weights[w_row_{{I}} * row_units + source_unit];
+    }
+#endfor
     for (var d = begin; d < end; d += 64u) {
-        let source = d + step * 4u;
-        for (var r = staged_row; r < 64u; r += 8u) {
-            var loaded = vec4<f16>();
-            if first_token + r < params.n_tokens && source < end {
-                loaded = activations[(first_token + r) * row_units + (source >> 2u)];
-            }
-#if TILE == 16
-            activation_tile[r * STRIDE + step] = loaded;
-#else
-#for J in 0..4
-            activation_tile[r * STRIDE + step * 4u + {{J}}u] = loaded[{{J}}];
+#for I in 0..8
+        stage_activation((staged_row + {{8 * I}}u) * STRIDE + step * {{4 / UNIT}}u, a_next_{{I}});
 #endfor
-#endif
-        }
-        for (var r = staged_row; r < {{EXPERTS}}u; r += 8u) {
-            var loaded = vec4<f16>();
-            if first_expert + r < params.experts && source < end {
-                loaded = weights[(first_expert + r) * row_units + (source >> 2u)];
-            }
-#if TILE == 16
-            weight_tile[r * STRIDE + step] = loaded;
-#else
-#for J in 0..4
-            weight_tile[r * STRIDE + step * 4u + {{J}}u] = loaded[{{J}}];
+#for I in 0..EXPERTS / 8
+        stage_weight((staged_row + {{8 * I}}u) * STRIDE + step * {{4 / UNIT}}u, w_next_{{I}});
 #endfor
-#endif
-        }
         workgroupBarrier();
+        let next = (d >> 2u) + 16u + step;
+#for I in 0..8
+        a_next_{{I}} = vec4<f16>();
+        if a_row_{{I}} < params.n_tokens && next < end_unit {
+            a_next_{{I}} = activations[a_row_{{I}} * row_units + next];
+        }
+#endfor
+#for I in 0..EXPERTS / 8
+        w_next_{{I}} = vec4<f16>();
+        if w_row_{{I}} < params.experts && next < end_unit {
+            w_next_{{I}} = weights[w_row_{{I}} * row_units + next];
+        }
+#endfor
 #for K in 0..64 / TILE
 #for R in 0..16 / TILE
         let a_at_{{K}}_{{R}} = (subgroup_id * 16u + {{R * TILE}}u) * STRIDE + {{K * TILE / UNIT}}u;
