@@ -75,7 +75,7 @@ fn builtins_number_the_lanes() {
         let got = invoke("r = lane | subgroup << 8u | size << 16u | count << 24u;", &[0; INVOCATIONS], width);
         for (i, &r) in got.iter().enumerate() {
             let i = i as u32;
-            assert_eq!(r, i % width | (i / width) << 8 | width << 16 | 80u32.div_ceil(width) << 24);
+            assert_eq!(r, (i % width) | ((i / width) << 8) | (width << 16) | (80u32.div_ceil(width) << 24));
         }
     }
 }

@@ -75,8 +75,10 @@ pub enum ExecError {
     /// An option is out of its range.
     #[error("{0}")]
     InvalidOption(String),
-    /// A workgroup's registers and memory exceed the executor's limit.
-    #[error("one workgroup needs {bytes} bytes of registers and workgroup memory, more than {limit}")]
+    /// A workgroup's registers and memory, or the sanitizer's shadow memory, exceed the executor's limit.
+    #[error(
+        "the executor needs {bytes} bytes for registers, workgroup memory or shadow memory, more than {limit}"
+    )]
     TooLarge {
         /// Bytes needed.
         bytes: u64,

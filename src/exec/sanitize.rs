@@ -67,13 +67,21 @@ pub(super) struct Sanitizer {
     width: u32,
 }
 
+/// How many cells a global of that size has.
+fn n_cells(global: &Global, size: u64) -> u64 {
+    let shadowed = global.writable && global.image.is_none();
+    if shadowed { size.div_ceil(u64::from(global.granularity.max(1))) } else { 0 }
+}
+
 impl Sanitizer {
+    /// Bytes of shadow memory that [`Sanitizer::new`] would allocate.
+    pub(super) fn size_bytes(program: &Program, sizes: &[u64]) -> u64 {
+        let cells: u64 = program.globals.iter().zip(sizes).map(|(g, &size)| n_cells(g, size)).sum();
+        cells.saturating_mul(size_of::<Cell>() as u64)
+    }
+
     pub(super) fn new(program: &Program, sizes: &[u64], width: u32) -> Self {
-        let cells = |(global, &size): (&Global, &u64)| {
-            let shadowed = global.writable && global.image.is_none();
-            let n = if shadowed { size.div_ceil(u64::from(global.granularity.max(1))) } else { 0 };
-            vec![Cell::default(); n as usize]
-        };
+        let cells = |(global, &size)| vec![Cell::default(); n_cells(global, size) as usize];
         let invocations: u32 = program.workgroup_size.iter().product();
         Self {
             shadows: program.globals.iter().zip(sizes).map(cells).collect(),

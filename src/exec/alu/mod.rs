@@ -43,17 +43,18 @@ macro_rules! float {
             Elem::F16 => {
                 #[allow(dead_code, reason = "not every body names its type")]
                 type T = f32;
-                Some(|r, o| $map(r, o, |$($x: T),*| $crate::exec::alu::round_f16($body)))
+                Some(|r, o| $map(r, o, |$($x: T),*| -> T { $crate::exec::alu::round_f16($body) }))
             }
             Elem::F32 => {
                 #[allow(dead_code, reason = "not every body names its type")]
                 type T = f32;
-                Some(|r, o| $map(r, o, |$($x: T),*| $body))
+                // The result's type is stated: a literal would else make it f64.
+                Some(|r, o| $map(r, o, |$($x: T),*| -> T { $body }))
             }
             Elem::F64 => {
                 #[allow(dead_code, reason = "not every body names its type")]
                 type T = f64;
-                Some(|r, o| $map(r, o, |$($x: T),*| $body))
+                Some(|r, o| $map(r, o, |$($x: T),*| -> T { $body }))
             }
             _ => None,
         }

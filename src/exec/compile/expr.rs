@@ -5,7 +5,7 @@ use std::rc::Rc;
 use naga::{AddressSpace, BinaryOperator, Expression, Handle, ScalarKind};
 
 use super::place::{Place, Root};
-use super::{Compiler, Frame, Result, Value};
+use super::{Compiler, Frame, MAX_TABLE_ENTRIES, Result, Value};
 use crate::exec::alu;
 use crate::exec::error::AccessKind;
 use crate::exec::instr::{
@@ -313,6 +313,10 @@ impl<'m> Compiler<'m> {
         }
         let files: Vec<File> = slots[..elements.components as usize].iter().map(|s| s.file()).collect();
         let values: Box<[Slot]> = files.into_iter().map(|f| self.new_slot(f)).collect::<Result<_>>()?;
+        self.table_entries += kept.len();
+        if self.table_entries > MAX_TABLE_ENTRIES {
+            return self.too_large("computed indices into large values");
+        }
         self.tables.push(Table { slots: kept.into(), is_variable: false });
         let result = values.iter().copied().collect();
         let stride = elements.components;

@@ -30,8 +30,14 @@ use super::texture::ImageShape;
 use super::trace::SiteKey;
 use place::Place;
 
+/// Larger workgroups are refused; GPUs allow 1024.
+const MAX_INVOCATIONS: u64 = 1 << 16;
+
 /// Code longer than this is refused: inlining can grow exponentially.
 const MAX_INSTRUCTIONS: usize = 1 << 20;
+
+/// Registers in the tables of values that are indexed dynamically: more are refused.
+const MAX_TABLE_ENTRIES: usize = 1 << 22;
 
 /// More registers than this are refused.
 const MAX_REGISTERS: usize = 1 << 20;
@@ -107,6 +113,7 @@ struct Compiler<'m> {
     constants: HashMap<(File, u64), Slot>,
     builtins: HashMap<Builtin, Slot>,
     tables: Vec<Table>,
+    table_entries: usize,
     globals: Vec<Global>,
     global_ix: HashMap<Handle<naga::GlobalVariable>, u32>,
     private: HashMap<Handle<naga::GlobalVariable>, Rc<Variable>>,
@@ -137,6 +144,7 @@ pub(super) fn compile(module: &Module, info: &ModuleInfo, entry_ix: usize) -> Re
         constants: HashMap::new(),
         builtins: HashMap::new(),
         tables: Vec::new(),
+        table_entries: 0,
         globals: Vec::new(),
         global_ix: HashMap::new(),
         private: HashMap::new(),
@@ -322,6 +330,10 @@ impl<'m> Compiler<'m> {
         let module = self.module;
         let entry = &module.entry_points[entry_ix];
         let info = self.info.get_entry_point(entry_ix);
+        let invocations = entry.workgroup_size.iter().map(|&n| u64::from(n)).product::<u64>();
+        if invocations > MAX_INVOCATIONS {
+            return self.too_large(format!("a workgroup of {invocations} invocations"));
+        }
         for (h, global) in module.global_variables.iter() {
             if global.space == AddressSpace::Private && !info[h].is_empty() {
                 self.span = module.global_variables.get_span(h);

@@ -24,6 +24,9 @@ use step::Stop;
 /// A workgroup may take this much memory for its registers and its workgroup variables.
 const MAX_WORKGROUP_BYTES: u64 = 1 << 30;
 
+/// The sanitizer may take this much shadow memory.
+const MAX_SHADOW_BYTES: u64 = 1 << 33;
+
 /// Most workgroups of a dispatch in one dimension, as in WebGPU.
 const MAX_WORKGROUPS: u32 = 65535;
 
@@ -213,6 +216,12 @@ pub(super) fn run(
         Some(n) => n.max(1),
         None => rayon::current_num_threads(),
     };
+    if options.sanitize {
+        let bytes = Sanitizer::size_bytes(program, &env.sizes);
+        if bytes > MAX_SHADOW_BYTES {
+            return Err(ExecError::TooLarge { bytes, limit: MAX_SHADOW_BYTES });
+        }
+    }
     let (steps, recorder) = if n_threads == 1 {
         let mut worker = Worker::new(&env);
         (0..total).try_for_each(|ix| worker.workgroup(ix, total))?;
