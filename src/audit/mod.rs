@@ -1,1 +1,72 @@
 //! Memory-access auditor: what each access of a kernel moves, and why.
+//!
+//! ```text
+//! WGSL ──► lower ──► naga IR ──► naga (walk) ──┐
+//!                                              ├──► sites ──► lanes::count ──► classify ──► rules ──► Report
+//! Metal ──► metal ──► LLVM IR ──► llvm (walk) ─┘
+//! ```
+//!
+//! Each entry point is walked once, all lanes of a workgroup together, with integers held in the
+//! [lane algebra](lanes). Every access becomes a [`Site`] with the number of 32, 64 and 128-byte blocks
+//! that a request of a subgroup touches, and a verdict. Rules turn sites into [`Finding`]s.
+//!
+//! What is not known is a symbol, and the answer says what it assumed of it. Indices are taken not to
+//! overflow 32 bits, parameters that are divided by not to be 0, and buffers to begin at a multiple of
+//! 256 bytes.
+
+mod analyse;
+mod auditor;
+mod baseline;
+mod classify;
+mod finding;
+mod lanes;
+mod llvm;
+mod metal;
+mod naga;
+pub mod render;
+mod report;
+mod rules;
+mod run;
+mod settings;
+mod site;
+mod suppress;
+mod target;
+
+pub use analyse::{audit_composed, audit_lowered, audit_wgsl};
+pub use auditor::{MemoryAuditor, audit_shader, generate_full_report};
+pub use baseline::Baseline;
+pub use classify::{Confidence, Pattern};
+pub use finding::{Finding, Label, Severity};
+pub use metal::audit_metal;
+pub use report::{Kernel, Report, Site};
+pub use rules::{Rule, all as rules, find as rule};
+pub use run::{AuditError, Request, run};
+pub use settings::Settings;
+pub use site::{AccessKind, Space};
+pub use target::{BankModel, Target};
+
+/// Capabilities under which every variant can be planned: auditing needs no device.
+fn generous_caps() -> crate::gpu::Caps {
+    use crate::gpu::{Caps, CoopShape, DeviceClass, ScalarType};
+    let coop = |ab, c| CoopShape { m: 8, n: 8, k: 8, ab, c };
+    Caps {
+        class: DeviceClass::IntegratedGpu,
+        f16: true,
+        int16: true,
+        subgroups: true,
+        subgroup_size: Some(32),
+        coop: vec![
+            coop(ScalarType::F16, ScalarType::F16),
+            coop(ScalarType::F16, ScalarType::F32),
+            coop(ScalarType::F32, ScalarType::F32),
+        ],
+        max_workgroup_memory: 32 << 10,
+        max_invocations: 1024,
+        max_binding_bytes: 4 << 30,
+        max_buffer_bytes: 4 << 30,
+        max_texture_side: 16_384,
+        max_workgroups: 65_535,
+        timestamps: true,
+        msl: true,
+    }
+}

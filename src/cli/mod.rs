@@ -1,7 +1,9 @@
 //! The command line. Each subcommand has a file; this one has what they share.
 
+mod audit;
 mod bench;
 mod compare;
+mod explain;
 mod lower;
 mod machine;
 mod table;
@@ -32,6 +34,10 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Measure bandwidth by access pattern.
     Bench(bench::BenchArgs),
+    /// Count what each memory access of a kernel moves.
+    Audit(audit::AuditArgs),
+    /// Print a rule's page.
+    Explain(explain::ExplainArgs),
     /// Print a kernel as another language.
     Lower(lower::LowerArgs),
 }
@@ -65,6 +71,8 @@ pub(crate) fn main() -> ExitCode {
         Command::List(args) => machine::list(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Lower(args) => lower::run(&args),
     };
     match result {

@@ -136,8 +136,38 @@ pub fn compose(
     defines: &Defines,
     files: &dyn Files,
 ) -> Result<Composed, ComposeError> {
-    let mut c =
-        Composer { defines: defines.clone(), files, out: Output::default(), included: BTreeSet::new() };
+    compose_in(name, text, defines, files, false)
+}
+
+/// Composes WGSL that other projects' preprocessors read. Beyond what [`compose`] knows,
+///
+/// - defined names are replaced wherever they stand as words, as in C;
+/// - names that are not defined are 0 in `#if`;
+/// - `#import name` is the text of `name.wgsl`, once;
+/// - `enable subgroups;` is left out: naga has subgroups without it.
+pub fn compose_foreign(
+    name: &str,
+    text: &str,
+    defines: &Defines,
+    files: &dyn Files,
+) -> Result<Composed, ComposeError> {
+    compose_in(name, text, defines, files, true)
+}
+
+fn compose_in(
+    name: &str,
+    text: &str,
+    defines: &Defines,
+    files: &dyn Files,
+    foreign: bool,
+) -> Result<Composed, ComposeError> {
+    let mut c = Composer {
+        defines: defines.clone(),
+        files,
+        out: Output::default(),
+        included: BTreeSet::new(),
+        foreign,
+    };
     c.included.insert(name.to_string());
     let lines: Vec<(u32, &str)> = text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
     c.block(name, &lines, 0)?;
@@ -178,6 +208,8 @@ struct Composer<'a> {
     files: &'a dyn Files,
     out: Output,
     included: BTreeSet<String>,
+    /// Reads the C-like dialect of other projects.
+    foreign: bool,
 }
 
 /// One open `#if`: whether its present branch is taken, and whether any branch was.
@@ -205,6 +237,7 @@ impl Composer<'_> {
             let Some(directive) = text.trim_start().strip_prefix('#') else {
                 if active {
                     let (expanded, shifts) = self.substitute(text).map_err(|m| at(line, m))?;
+                    let (expanded, shifts) = self.replace_words(expanded, shifts).map_err(|m| at(line, m))?;
                     self.out.push(&expanded, file_ix, line, shifts);
                     if self.out.text.len() > MAX_BYTES {
                         return Err(at(line, format!("composed text exceeds {MAX_BYTES} bytes")));
@@ -220,7 +253,7 @@ impl Composer<'_> {
                 "if" | "ifdef" | "ifndef" => {
                     let holds = active
                         && match word {
-                            "if" => expr::is_true(argument, &self.defines).map_err(|m| at(line, m))?,
+                            "if" => self.holds(argument).map_err(|m| at(line, m))?,
                             _ => (self.defines.get(argument).is_some()) == (word == "ifdef"),
                         };
                     branches.push(Branch { active: holds, taken: holds, seen_else: false, line });
@@ -234,9 +267,8 @@ impl Composer<'_> {
                     }
                     last.seen_else = word == "else";
                     let open = !last.taken && outer.iter().all(|b| b.active);
-                    last.active = open
-                        && (word == "else"
-                            || expr::is_true(argument, &self.defines).map_err(|m| at(line, m))?);
+                    last.active =
+                        open && (word == "else" || self.holds(argument).map_err(|m| at(line, m))?);
                     last.taken |= last.active;
                 }
                 "endif" => {
@@ -272,9 +304,12 @@ impl Composer<'_> {
                 }
                 "endfor" => return Err(at(line, "`#endfor` without `#for`".into())),
                 _ if !active => {}
-                "include" => {
-                    let path = argument.trim_matches(|c| matches!(c, '"' | '<' | '>')).to_string();
-                    if path.is_empty() || path.len() == argument.len() {
+                "include" | "import" if word == "include" || self.foreign => {
+                    let mut path = argument.trim_matches(|c| matches!(c, '"' | '<' | '>')).to_string();
+                    if word == "import" {
+                        path = format!("{}.wgsl", path.trim_end_matches(".wgsl"));
+                    }
+                    if path.is_empty() || (path.len() == argument.len() && word == "include") {
                         return Err(at(line, "`#include` needs a path in quotes".into()));
                     }
                     if self.included.insert(path.clone()) {
@@ -322,6 +357,92 @@ impl Composer<'_> {
         Ok((name.trim().to_string(), range))
     }
 
+    /// The value of an `#if`.
+    fn holds(&self, argument: &str) -> Result<bool, String> {
+        if !self.foreign {
+            return expr::is_true(argument, &self.defines);
+        }
+        let mut text = String::new();
+        let mut words = Words::new(argument);
+        while let Some((word, is_name)) = words.next() {
+            if word == "defined" {
+                let mut name = words.next_name();
+                let given = name.take().is_some_and(|n| self.defines.get(n).is_some());
+                text.push_str(if given { " (1) " } else { " (0) " });
+            } else if is_name {
+                let value = self.word(word, 0)?.unwrap_or_else(|| "0".into());
+                text.push_str(if value.is_empty() { "1" } else { &value });
+            } else {
+                text.push_str(word);
+            }
+        }
+        expr::is_true(&text, &self.defines)
+    }
+
+    /// The text that a defined name stands for, with the names in it replaced too.
+    fn word(&self, name: &str, depth: usize) -> Result<Option<String>, String> {
+        let Some(value) = self.defines.get(name) else { return Ok(None) };
+        if depth > MAX_DEPTH {
+            return Err(format!("`{name}` is defined in terms of itself"));
+        }
+        let mut out = String::new();
+        let mut words = Words::new(value);
+        while let Some((word, is_name)) = words.next() {
+            match if is_name && word != name { self.word(word, depth + 1)? } else { None } {
+                Some(inner) => out.push_str(&inner),
+                None => out.push_str(word),
+            }
+            if out.len() > MAX_BYTES {
+                return Err(format!("`{name}` expands to more than {MAX_BYTES} bytes"));
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// Replaces defined names, in the C-like dialect; comments are left as they are.
+    fn replace_words(
+        &self,
+        text: String,
+        shifts: Vec<(u32, u32)>,
+    ) -> Result<(String, Vec<(u32, u32)>), String> {
+        if !self.foreign {
+            return Ok((text, shifts));
+        }
+        let code = strip_comment(&text);
+        if code.trim() == "enable subgroups;" {
+            return Ok((String::new(), Vec::new()));
+        }
+        // Columns move relative to `text`; where that itself was substituted, its own map goes on.
+        let origin = |at: usize| match shifts.iter().rev().find(|(here, _)| *here as usize <= at) {
+            Some((here, there)) => there + (at as u32 - here),
+            None => at as u32,
+        };
+        let mut out = String::new();
+        let mut moved = shifts.clone();
+        let mut changed = false;
+        let mut words = Words::new(code);
+        while let Some((word, is_name)) = words.next() {
+            let start = words.at - word.len();
+            match if is_name { self.word(word, 0)? } else { None } {
+                Some(value) => {
+                    if !changed {
+                        moved.retain(|(here, _)| (*here as usize) <= start);
+                    }
+                    changed = true;
+                    moved.push((out.len() as u32, origin(start)));
+                    out.push_str(&value);
+                    moved.push((out.len() as u32, origin(words.at)));
+                }
+                None => out.push_str(word),
+            }
+            if out.len() > MAX_BYTES {
+                return Err(format!("the line expands to more than {MAX_BYTES} bytes"));
+            }
+        }
+        out.push_str(&text[code.len()..]);
+        Ok((out, if changed { moved } else { shifts }))
+    }
+
     /// Replaces each `{{EXPR}}`; also says where columns moved.
     fn substitute(&self, text: &str) -> Result<(String, Vec<(u32, u32)>), String> {
         let mut out = String::new();
@@ -337,6 +458,48 @@ impl Composer<'_> {
         }
         out.push_str(&text[done..]);
         Ok((out, shifts))
+    }
+}
+
+/// Splits text into names and what is between them.
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    fn new(text: &'a str) -> Self {
+        Words { text, at: 0 }
+    }
+
+    /// The next piece and whether it is a name. Numbers with their suffixes are none.
+    fn next(&mut self) -> Option<(&'a str, bool)> {
+        let rest = &self.text[self.at..];
+        let first = rest.chars().next()?;
+        let part = |c: char| c == '_' || c.is_alphanumeric();
+        let length = if part(first) {
+            rest.find(|c| !part(c)).unwrap_or(rest.len())
+        } else {
+            rest.find(part).unwrap_or(rest.len())
+        };
+        self.at += length;
+        Some((&rest[..length], part(first) && !first.is_ascii_digit()))
+    }
+
+    /// The next name, with parentheses and spaces round it skipped.
+    fn next_name(&mut self) -> Option<&'a str> {
+        loop {
+            let (word, is_name) = self.next()?;
+            if is_name {
+                let rest = &self.text[self.at..];
+                let spaces = rest.len() - rest.trim_start().len();
+                let opened = self.text[..self.at - word.len()].trim_end().ends_with('(');
+                if opened && rest[spaces..].starts_with(')') {
+                    self.at += spaces + 1;
+                }
+                return Some(word);
+            }
+        }
     }
 }
 
@@ -373,6 +536,19 @@ mod tests {
         let got = text("#for I in 0..N\nlet a{{I}} = {{I * 4}};\n#endfor", &Defines::new().with("N", 2));
         assert_eq!(got.unwrap(), "let a0 = 0;\nlet a1 = 4;\n");
         assert!(text("#for I in 0..2\n#endfor\n{{I + 1}}", &Defines::new()).is_err());
+    }
+
+    #[test]
+    fn the_c_like_dialect_replaces_words_and_keeps_columns() {
+        let files = Map(&[("shared.wgsl", "const S = WG;\n")]);
+        let source = "#import shared\n#define WG (2 * N)\n#if defined(N) && !defined(M) && X == 0\nenable subgroups;\n\
+                      let a = WG + WGS; // WG\n#endif";
+        let c = compose_foreign("m.wgsl", source, &Defines::new().with("N", 8), &files).unwrap();
+        assert_eq!(c.text, "const S = WG;\n\nlet a = (2 * 8) + WGS; // WG\n");
+        let at = c.text.find("WGS").unwrap() as u32;
+        assert_eq!(c.locate(at), Location { file: "m.wgsl".into(), line: 5, column: 14 });
+        let circular = compose_foreign("m", "#define A B\n#define B A\nA", &Defines::new(), &files);
+        assert!(circular.is_err());
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub use check::{Checked, check};
 pub use clang::{Clang, ClangError, MIN_CLANG};
 pub use diagnostic::{Diagnostic, Severity, Step};
 pub use instrument::{Op, Site};
-pub use ir::{Ir, llvm_ir, llvm_ir_of};
+pub use ir::{Ir, llvm_ir, llvm_ir_of, symbol};
 pub use location::{Locations, Place, dbg_id};
 pub use rewrite::{MAX_THREADGROUP_BYTES, ThreadgroupVariable};
 pub use run::{

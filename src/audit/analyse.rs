@@ -1,0 +1,214 @@
+//! From a source text to a report: lower, walk each entry point, classify, apply the rules.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::classify::{Classified, Pattern, classify};
+use super::finding::{Finding, Label};
+use super::report::{Kernel, Report, Site};
+use super::rules::{self, Context};
+use super::settings::Settings;
+use super::site::Walked;
+use super::suppress::Suppressions;
+use crate::lower::{Composed, Lowered};
+
+/// Audits WGSL that needs no preprocessing.
+pub fn audit_wgsl(name: &str, text: &str, settings: &Settings) -> Report {
+    let mut report = audit_composed(Composed::verbatim(name, text), settings);
+    report.sources.insert(name.into(), text.into());
+    report
+}
+
+/// Audits composed WGSL: findings name the places that its lines came from.
+pub fn audit_composed(composed: Composed, settings: &Settings) -> Report {
+    let name = composed.files().first().cloned().unwrap_or_default();
+    // naga's front end is trusted with other people's text only as far as a panic goes.
+    match catch_unwind(AssertUnwindSafe(|| Lowered::new(composed))) {
+        Ok(Ok(lowered)) => audit_lowered(&lowered, settings),
+        Ok(Err(e)) => not_analysed(&name, "(file)", e.to_string()),
+        Err(_) => not_analysed(&name, "(file)", "naga panicked on it".into()),
+    }
+}
+
+/// A report with one row: what was not analysed, and why.
+pub(crate) fn not_analysed(file: &str, kernel: &str, reason: String) -> Report {
+    let row = Kernel {
+        file: file.into(),
+        name: kernel.into(),
+        analysed: false,
+        reason: Some(reason),
+        accesses: 0,
+        classified: 0,
+        unknown: 0,
+    };
+    Report { kernels: vec![row], ..Report::default() }
+}
+
+/// Audits every entry point of a lowered module.
+pub fn audit_lowered(lowered: &Lowered, settings: &Settings) -> Report {
+    let mut report = Report::default();
+    let file = lowered.name().to_string();
+    let mut suppressions = Suppressions::of_module(&lowered.module, &lowered.composed.text, &|byte| {
+        lowered.composed.locate(byte)
+    });
+    let locate = |span: &std::ops::Range<usize>| label_at(lowered, span);
+    let text_of = |span: &std::ops::Range<usize>| {
+        lowered.composed.text.get(span.clone()).unwrap_or_default().to_string()
+    };
+    for (ix, ep) in lowered.module.entry_points.iter().enumerate() {
+        let walked = match walk_entry(lowered, ix, settings) {
+            Ok(w) => w,
+            Err(reason) => {
+                report.merge(not_analysed(&file, &ep.name, reason));
+                continue;
+            }
+        };
+        let kernel = conclude(&walked, &file, settings, &locate, &text_of);
+        report.merge(kernel);
+    }
+    finish(&mut report, &mut suppressions);
+    report
+}
+
+fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walked, String> {
+    let (module, info) = (&lowered.module, &lowered.info);
+    let ep = &module.entry_points[ix];
+    if module.overrides.is_empty() {
+        return super::naga::walk(module, info, ix, settings).map_err(|e| e.to_string());
+    }
+    let mut constants = naga::back::PipelineConstants::default();
+    for (_, o) in module.overrides.iter() {
+        let Some(name) = &o.name else { continue };
+        if let Some(v) = settings.value_of(name) {
+            let key = o.id.map_or_else(|| name.clone(), |id| id.to_string());
+            constants.insert(key, v as f64);
+        }
+    }
+    let stage = (ep.stage, ep.name.as_str());
+    let (module, info) =
+        naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants).map_err(
+            |e| match e {
+                naga::back::pipeline_constants::PipelineConstantError::MissingValue(name) => {
+                    format!("override `{name}` has no default: give `--set {name}=VALUE`")
+                }
+                e => e.to_string(),
+            },
+        )?;
+    let ix = module.entry_points.iter().position(|e| e.name == ep.name && e.stage == ep.stage).unwrap_or(0);
+    super::naga::walk(&module, &info, ix, settings).map_err(|e| e.to_string())
+}
+
+/// The place of a span: on its first line only.
+fn label_at(lowered: &Lowered, span: &std::ops::Range<usize>) -> Label {
+    let place = lowered.composed.locate(span.start as u32);
+    let text = lowered.composed.text.get(span.clone()).unwrap_or_default();
+    let length = text.lines().next().map_or(0, str::len).max(1);
+    Label {
+        file: place.file,
+        line: place.line,
+        column: place.column,
+        length: length as u32,
+        message: String::new(),
+        primary: false,
+    }
+}
+
+/// Classifies the accesses of one kernel, merges those of one place, applies the rules.
+pub(crate) fn conclude(
+    walked: &Walked,
+    file: &str,
+    settings: &Settings,
+    locate: &dyn Fn(&std::ops::Range<usize>) -> Label,
+    text_of: &dyn Fn(&std::ops::Range<usize>) -> String,
+) -> Report {
+    let mut report = Report::default();
+    let all: Vec<Classified> = walked.sites.iter().map(|raw| classify(walked, raw, settings)).collect();
+    let merged = merge_places(all);
+    for c in &merged {
+        let at = locate(&c.raw.span);
+        let source = text_of(&c.raw.span);
+        report.sites.push(Site::new(c, (at.file, at.line, at.column), &walked.name, source, settings));
+    }
+    let unknown = merged.iter().filter(|c| c.pattern == Pattern::Unknown).count();
+    report.kernels.push(Kernel {
+        file: file.into(),
+        name: walked.name.clone(),
+        analysed: true,
+        reason: None,
+        accesses: merged.len(),
+        classified: merged.len() - unknown,
+        unknown,
+    });
+    let ctx = Context { kernel: &walked.name, algebra: &walked.algebra, sites: &merged, settings, locate };
+    for rule in rules::all() {
+        (rule.check)(&ctx, &mut report.findings);
+    }
+    report
+}
+
+/// One row per access of the source: inlined and unrolled copies are summed, the worst form wins.
+fn merge_places(all: Vec<Classified>) -> Vec<Classified> {
+    let mut merged: Vec<Classified> = Vec::new();
+    let mut by_key = std::collections::HashMap::new();
+    for c in all {
+        let key = (c.raw.key, c.raw.span.clone(), c.raw.buffer.clone(), c.raw.kind, c.raw.width);
+        match by_key.get(&key) {
+            None => {
+                by_key.insert(key, merged.len());
+                merged.push(c);
+            }
+            Some(&ix) => {
+                let into: &mut Classified = &mut merged[ix];
+                let sums = match (&into.sums, &c.sums) {
+                    (Some(a), Some(b)) => Some(a.plus(b)),
+                    // Copies that no lane reaches add nothing.
+                    (a, b) if into.confidence == c.confidence => a.or(*b),
+                    _ => None,
+                };
+                let confidence = into.confidence.min(c.confidence);
+                let assumptions: std::collections::BTreeSet<String> =
+                    into.assumptions.iter().chain(&c.assumptions).cloned().collect();
+                if severity_of(c.pattern) > severity_of(into.pattern) {
+                    *into = c;
+                }
+                into.sums = sums;
+                into.confidence = confidence;
+                into.assumptions = assumptions.into_iter().collect();
+            }
+        }
+    }
+    merged
+}
+
+fn severity_of(p: Pattern) -> u8 {
+    match p {
+        Pattern::Unknown => 10,
+        Pattern::Scattered => 9,
+        Pattern::Sequential | Pattern::Strided => 8,
+        Pattern::BankConflict => 7,
+        Pattern::Rows => 6,
+        Pattern::Misaligned => 5,
+        Pattern::Coalesced => 4,
+        Pattern::Broadcast => 3,
+        Pattern::SingleLane => 2,
+        Pattern::Texture => 1,
+    }
+}
+
+/// Takes out what is suppressed, repeats and order.
+pub(crate) fn finish(report: &mut Report, suppressions: &mut Suppressions) {
+    suppressions.apply(&mut report.findings);
+    let mut seen = std::collections::HashSet::new();
+    report.findings.retain(|f| {
+        let place = f.place().map(|l| (l.file.clone(), l.line, l.column));
+        seen.insert((f.code, place, f.message.clone()))
+    });
+    sort(&mut report.findings);
+}
+
+/// Worst first, then by place.
+pub(crate) fn sort(findings: &mut [Finding]) {
+    findings.sort_by_cached_key(|f| {
+        let place = f.place().map(|l| (l.file.clone(), l.line, l.column));
+        (std::cmp::Reverse(f.severity), place, f.code)
+    });
+}

@@ -1,0 +1,353 @@
+//! From a symbolic access to its verdict: counts, and the form of the addresses across the lanes.
+
+use serde::Serialize;
+
+use super::lanes::count::{Counted, Sums, blocks, ways};
+use super::lanes::enumerate::{Access, Assumption, Coverage};
+use super::lanes::{Algebra, SymbolKind, Value};
+use super::settings::Settings;
+use super::site::{Place, RawSite, Space, Walked};
+use crate::exec::{BLOCK_SIZES, Traffic};
+
+/// The form of an access across the lanes of a subgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pattern {
+    /// One lane takes part.
+    SingleLane,
+    /// All lanes, or all lanes of each row, read one address.
+    Broadcast,
+    /// Consecutive lanes touch consecutive memory.
+    Coalesced,
+    /// Runs of consecutive lanes touch consecutive memory, the runs are apart.
+    Rows,
+    /// Coalesced, but begins inside a block.
+    Misaligned,
+    /// Consecutive lanes are a constant distance apart that is more than what each touches.
+    Strided,
+    /// Strided, and each lane walks through its own stretch of memory in a loop.
+    Sequential,
+    /// The addresses depend on loaded data that differs per lane.
+    Scattered,
+    /// Lanes of a subgroup need different words of the same bank of workgroup memory.
+    BankConflict,
+    /// A texture: addresses are not visible.
+    Texture,
+    /// Could not be followed; the assumptions say why.
+    Unknown,
+}
+
+impl Pattern {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pattern::SingleLane => "single-lane",
+            Pattern::Broadcast => "broadcast",
+            Pattern::Coalesced => "coalesced",
+            Pattern::Rows => "rows",
+            Pattern::Misaligned => "misaligned",
+            Pattern::Strided => "strided",
+            Pattern::Sequential => "sequential",
+            Pattern::Scattered => "scattered",
+            Pattern::BankConflict => "bank-conflict",
+            Pattern::Texture => "texture",
+            Pattern::Unknown => "unknown",
+        }
+    }
+}
+
+/// How sure an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// Nothing is known.
+    Unknown,
+    /// Counted over a sample of values, or with conditions taken to hold.
+    Estimated,
+    /// Exact as an average over the residues of what is not known.
+    Averaged,
+    /// Counted over every request of the dispatch.
+    Exact,
+}
+
+/// An access with its verdict.
+#[derive(Clone, Debug)]
+pub(crate) struct Classified {
+    pub(crate) raw: RawSite,
+    pub(crate) pattern: Pattern,
+    pub(crate) confidence: Confidence,
+    pub(crate) sums: Option<Sums>,
+    pub(crate) stride_bytes: Option<i64>,
+    pub(crate) stride_symbol: Option<String>,
+    pub(crate) assumptions: Vec<String>,
+    /// Distinct addresses of the example request.
+    pub(crate) distinct: usize,
+    pub(crate) rows: usize,
+    /// Words that the worst bank must deliver, and the least that would do.
+    pub(crate) bank_ways: Option<(u64, u64)>,
+    /// Why the address is data-dependent or unknown.
+    pub(crate) reason: Option<String>,
+    /// A loop counter along which each lane walks contiguous memory, and its step in bytes.
+    pub(crate) walk: Option<(String, i64)>,
+}
+
+impl Classified {
+    pub(crate) fn average(&self, pick: impl Fn(&Sums) -> u128) -> Option<f64> {
+        let s = self.sums.as_ref()?;
+        (s.requests > 0).then(|| pick(s) as f64 / s.requests as f64)
+    }
+
+    /// The sums as [`Traffic`], if every request was counted.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        let s = self.sums.as_ref().filter(|_| self.confidence == Confidence::Exact)?;
+        let small = |v: u128| u64::try_from(v).ok();
+        let mut t = Traffic {
+            requests: small(s.requests)?,
+            active_lanes: small(s.active_lanes)?,
+            useful_bytes: small(s.useful_bytes)?,
+            ..Traffic::default()
+        };
+        for i in 0..BLOCK_SIZES.len() {
+            t.blocks[i] = small(s.blocks[i])?;
+            t.blocks_if_aligned[i] = small(s.blocks_if_aligned[i])?;
+        }
+        Some(t)
+    }
+}
+
+/// Reasons that mean data, as opposed to something that could not be followed.
+fn is_data_dependent(why: &str) -> bool {
+    ["values loaded", "the result of an atomic", "a loop that lanes leave", "a texture"]
+        .iter()
+        .any(|p| why.starts_with(p))
+}
+
+/// Counts and classifies one access.
+pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> Classified {
+    let alg = &walked.algebra;
+    let mut out = Classified {
+        raw: raw.clone(),
+        pattern: Pattern::Unknown,
+        confidence: Confidence::Unknown,
+        sums: None,
+        stride_bytes: None,
+        stride_symbol: None,
+        assumptions: Vec::new(),
+        distinct: 0,
+        rows: 1,
+        bank_ways: None,
+        reason: None,
+        walk: None,
+    };
+    let offset = match &raw.place {
+        Place::Offset(v) => v,
+        Place::Unknown(why) => {
+            out.reason = Some(why.clone());
+            out.assumptions.push(format!("not counted: {why}"));
+            out.pattern = if raw.space == Space::Texture { Pattern::Texture } else { Pattern::Unknown };
+            return out;
+        }
+    };
+    if let Some(why) = alg.data_in(offset) {
+        out.pattern = if is_data_dependent(&why) { Pattern::Scattered } else { Pattern::Unknown };
+        out.confidence =
+            if out.pattern == Pattern::Scattered { Confidence::Estimated } else { Confidence::Unknown };
+        out.assumptions.push(format!("not counted: the address depends on {why}"));
+        out.reason = Some(why.to_string());
+        return out;
+    }
+    let access =
+        Access { offset, conditions: &raw.conditions, enclosing: &raw.enclosing, guards: &walked.guards };
+    let counted = blocks(alg, access, raw.width, settings.budget);
+    out.confidence = match counted.coverage {
+        Coverage::Complete => Confidence::Exact,
+        Coverage::Residues => Confidence::Averaged,
+        Coverage::Sampled => Confidence::Estimated,
+    };
+    out.assumptions = counted.assumptions.iter().map(describe_assumption).collect();
+    if counted.sums.requests == 0 {
+        out.reason = Some("no lane was found to reach it".into());
+        out.assumptions.push("no lane was found to reach it".into());
+        return out;
+    }
+    out.sums = Some(counted.sums);
+    let form = form_of(&counted, raw.width);
+    out.pattern = form.pattern;
+    out.distinct = form.distinct;
+    out.rows = form.rows;
+    if raw.collective && matches!(out.pattern, Pattern::Strided | Pattern::Rows) {
+        // A matrix is loaded row by row whatever the layout.
+        out.pattern = Pattern::Rows;
+    }
+    if matches!(out.pattern, Pattern::Strided | Pattern::Rows) {
+        match symbolic_stride(alg, offset, &counted, form.pair) {
+            Some(symbol) => out.stride_symbol = Some(symbol),
+            None => out.stride_bytes = form.stride,
+        }
+    }
+    if out.pattern == Pattern::Strided {
+        out.walk = walk_of(alg, offset, raw, form.stride, out.stride_symbol.is_some());
+        if out.walk.is_some() {
+            out.pattern = Pattern::Sequential;
+        }
+    }
+    if raw.space == Space::Workgroup {
+        let (w, _) = ways(alg, access, raw.width, settings.banks.banks(), settings.budget);
+        out.bank_ways = Some((w.most, w.ideal));
+        let conflict = w.most > w.ideal.max(1);
+        out.pattern = match (conflict, out.pattern) {
+            (true, _) => Pattern::BankConflict,
+            (false, Pattern::SingleLane) => Pattern::SingleLane,
+            (false, Pattern::Broadcast) => Pattern::Broadcast,
+            (false, _) => Pattern::Coalesced,
+        };
+    } else if out.pattern == Pattern::Coalesced {
+        let ix = settings.target.block_ix();
+        let s = &counted.sums;
+        let more = |i: usize, by_half: u128| s.blocks[i] * 2 > s.blocks_if_aligned[i] * (2 + by_half);
+        if more(0, 0) || more(ix, 1) || (ix != 0 && s.blocks[ix] * 2 == s.blocks_if_aligned[ix] * 3) {
+            out.pattern = Pattern::Misaligned;
+        }
+    }
+    out
+}
+
+fn describe_assumption(a: &Assumption) -> String {
+    match a {
+        Assumption::Residues(name) => format!("each residue of `{name}` is equally likely"),
+        Assumption::Large(name) => format!("`{name}` is large: distinct multiples of it don't share a block"),
+        Assumption::DataCondition(why) => {
+            format!("all lanes take part, though a condition depends on {why}")
+        }
+        Assumption::Grid(name, n) => format!("`{name}` ends at {n}, where its guard or clamp does"),
+        Assumption::AllLanes => "all lanes take part, though the condition was not found to hold".into(),
+    }
+}
+
+struct Form {
+    pattern: Pattern,
+    stride: Option<i64>,
+    distinct: usize,
+    rows: usize,
+    /// Two lanes whose distance is the stride.
+    pair: Option<(usize, usize)>,
+}
+
+/// The form of the example request.
+fn form_of(counted: &Counted, width: u64) -> Form {
+    let lanes = &counted.example;
+    let w = width as i64;
+    // One entry per change of address, in lane order.
+    let mut steps: Vec<(usize, i64)> = Vec::new();
+    for &(lane, at) in lanes {
+        if steps.last().is_none_or(|&(_, last)| last != at) {
+            steps.push((lane, at));
+        }
+    }
+    let mut sorted: Vec<i64> = lanes.iter().map(|l| l.1).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let distinct = sorted.len();
+    let plain = |pattern| Form { pattern, stride: None, distinct, rows: 1, pair: None };
+    if counted.sums.active_lanes == counted.sums.requests {
+        return plain(Pattern::SingleLane);
+    }
+    let shared = lanes.len() >= 2 * distinct;
+    if distinct <= 1 {
+        return plain(Pattern::Broadcast);
+    }
+    let gap = |a: i64, b: i64| b.wrapping_sub(a);
+    let contiguous = sorted.windows(2).all(|p| gap(p[0], p[1]) <= w);
+    if contiguous {
+        return plain(if shared { Pattern::Broadcast } else { Pattern::Coalesced });
+    }
+    if shared && distinct <= 2 {
+        return plain(Pattern::Broadcast);
+    }
+    // Runs of contiguous addresses.
+    let mut runs = 1usize;
+    let mut pair = None;
+    let mut strides: Vec<(i64, usize)> = Vec::new();
+    for p in steps.windows(2) {
+        let d = gap(p[0].1, p[1].1);
+        if d.unsigned_abs() > w.unsigned_abs() {
+            match strides.iter_mut().find(|s| s.0 == d) {
+                Some(s) => s.1 += 1,
+                None => strides.push((d, 1)),
+            }
+        }
+    }
+    for p in sorted.windows(2) {
+        if gap(p[0], p[1]) > w {
+            runs += 1;
+        }
+    }
+    let most = strides.iter().max_by_key(|s| s.1).map(|s| s.0);
+    if let Some(d) = most {
+        let at = steps.windows(2).find(|p| gap(p[0].1, p[1].1) == d);
+        pair = at.map(|p| (p[0].0, p[1].0));
+    }
+    let run_bytes = distinct as i64 / runs as i64 * w;
+    let pattern = if runs < distinct && (distinct / runs >= 4 || run_bytes >= 32) {
+        Pattern::Rows
+    } else {
+        Pattern::Strided
+    };
+    let pitch = if pattern == Pattern::Rows {
+        // From the beginning of one run to that of the next.
+        let mut starts: Vec<i64> = vec![sorted[0]];
+        starts.extend(sorted.windows(2).filter(|p| gap(p[0], p[1]) > w).map(|p| p[1]));
+        starts.windows(2).map(|p| gap(p[0], p[1])).next()
+    } else {
+        most.map(i64::abs)
+    };
+    Form { pattern, stride: pitch, distinct, rows: runs, pair }
+}
+
+/// The distance between two lanes in terms of unknown symbols, if any take part in it.
+fn symbolic_stride(
+    alg: &Algebra,
+    offset: &Value,
+    counted: &Counted,
+    pair: Option<(usize, usize)>,
+) -> Option<String> {
+    let (a, b) = pair?;
+    let _ = counted;
+    let mut parts = Vec::new();
+    for (m, c) in offset.0.iter() {
+        let by = c.at(b) - c.at(a);
+        if by == 0 || m.is_empty() || m.iter().any(|&x| alg.symbol_of(x).is_none()) {
+            continue;
+        }
+        let unknown = m
+            .iter()
+            .any(|&x| alg.symbol_of(x).is_some_and(|s| s.count.is_none() || s.kind == SymbolKind::Loop));
+        if unknown {
+            let names: Vec<_> = m.iter().filter_map(|&x| alg.symbol_of(x)).map(|s| s.name.as_str()).collect();
+            parts.push(format!("{}·{}", by.abs(), names.join("·")));
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join(" + "))
+}
+
+/// A loop in which each lane walks contiguous memory while the lanes are farther apart.
+fn walk_of(
+    alg: &Algebra,
+    offset: &Value,
+    raw: &RawSite,
+    stride: Option<i64>,
+    symbolic: bool,
+) -> Option<(String, i64)> {
+    for (m, c) in offset.0.iter() {
+        let (&[atom], super::lanes::Lanes::Uniform(step)) = (m.as_slice(), c) else { continue };
+        let Some(symbol) = alg.symbol_of(atom) else { continue };
+        if symbol.kind != SymbolKind::Loop || !raw.enclosing.contains(&atom) {
+            continue;
+        }
+        let near = step.unsigned_abs() <= raw.width.max(16) * 4;
+        if near && (symbolic || stride.is_some_and(|s| s.abs() > step.abs())) {
+            return Some((symbol.name.clone(), *step));
+        }
+    }
+    None
+}

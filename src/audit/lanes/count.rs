@@ -1,0 +1,140 @@
+//! Blocks and banks per request.
+
+use std::collections::BTreeSet;
+
+use super::algebra::Algebra;
+use super::enumerate::{Access, Assumption, Coverage, for_each_request};
+use crate::exec::{BLOCK_SIZES, Traffic};
+
+/// Sums over requests, weighted by how often each request happens. The fields are those of
+/// [`Traffic`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) requests: u128,
+    pub(crate) active_lanes: u128,
+    pub(crate) useful_bytes: u128,
+    pub(crate) blocks: [u128; 3],
+    pub(crate) blocks_if_aligned: [u128; 3],
+}
+
+impl Sums {
+    /// Both together.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let three = |a: [u128; 3], b: [u128; 3]| std::array::from_fn(|i| a[i].saturating_add(b[i]));
+        Sums {
+            requests: self.requests.saturating_add(other.requests),
+            active_lanes: self.active_lanes.saturating_add(other.active_lanes),
+            useful_bytes: self.useful_bytes.saturating_add(other.useful_bytes),
+            blocks: three(self.blocks, other.blocks),
+            blocks_if_aligned: three(self.blocks_if_aligned, other.blocks_if_aligned),
+        }
+    }
+
+    fn add(&mut self, one: &Traffic, weight: u128) {
+        let add = |a: &mut u128, b: u64| *a = a.saturating_add(u128::from(b).saturating_mul(weight));
+        add(&mut self.requests, one.requests);
+        add(&mut self.active_lanes, one.active_lanes);
+        add(&mut self.useful_bytes, one.useful_bytes);
+        for i in 0..BLOCK_SIZES.len() {
+            add(&mut self.blocks[i], one.blocks[i]);
+            add(&mut self.blocks_if_aligned[i], one.blocks_if_aligned[i]);
+        }
+    }
+}
+
+/// The count of one access.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    pub(crate) sums: Sums,
+    pub(crate) coverage: Coverage,
+    pub(crate) assumptions: BTreeSet<Assumption>,
+    /// The first request with the most active lanes: lane and byte offset.
+    pub(crate) example: Vec<(usize, i64)>,
+}
+
+/// Counts the blocks of an access of `width` bytes per lane.
+pub(crate) fn blocks(algebra: &Algebra, access: Access<'_>, width: u64, budget: usize) -> Counted {
+    let mut sums = Sums::default();
+    let mut example = Vec::new();
+    let largest = BLOCK_SIZES[2] as i64;
+    let mut offsets = Vec::new();
+    let mut last: Option<(Vec<u64>, Traffic)> = None;
+    let (coverage, assumptions) =
+        for_each_request(algebra, access, largest, budget, &mut |request, weight| {
+            if request.len() > example.len() {
+                example = request.to_vec();
+            }
+            let lowest = request.iter().map(|r| r.1).min().unwrap_or(0);
+            let origin = lowest.div_euclid(largest).wrapping_mul(largest);
+            offsets.clear();
+            offsets.extend(request.iter().map(|r| r.1.wrapping_sub(origin) as u64 & (u64::MAX >> 2)));
+            // Requests repeat their shape over and over.
+            if let Some((shape, traffic)) = &last
+                && *shape == offsets
+            {
+                sums.add(traffic, weight);
+                return;
+            }
+            let mut one = Traffic::default();
+            let shape = offsets.clone();
+            one.add_request(&mut offsets, width);
+            sums.add(&one, weight);
+            last = Some((shape, one));
+        });
+    Counted { sums, coverage, assumptions, example }
+}
+
+/// A banked memory: `banks` banks of `bank_bytes` each, one word per bank and cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Banks {
+    pub(crate) banks: u64,
+    pub(crate) bank_bytes: u64,
+}
+
+/// Bank conflicts of one access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ways {
+    /// Most distinct words that one request asks of one bank.
+    pub(crate) most: u64,
+    /// What the same number of words would need at least.
+    pub(crate) ideal: u64,
+}
+
+/// Counts the words per bank of an access of `width` bytes per lane; words that several lanes share count once.
+pub(crate) fn ways(
+    algebra: &Algebra,
+    access: Access<'_>,
+    width: u64,
+    banks: Banks,
+    budget: usize,
+) -> (Ways, Coverage) {
+    let mut worst = Ways::default();
+    let period = (banks.banks * banks.bank_bytes) as i64;
+    let mut words: Vec<i64> = Vec::new();
+    let mut last: Vec<i64> = Vec::new();
+    let (coverage, _) = for_each_request(algebra, access, period, budget, &mut |request, _| {
+        words.clear();
+        let word = banks.bank_bytes as i64;
+        for &(_, offset) in request {
+            let first = offset.div_euclid(word);
+            let end = offset.saturating_add(width as i64 - 1).div_euclid(word);
+            words.extend(first..=end.min(first.saturating_add(64)));
+        }
+        words.sort_unstable();
+        words.dedup();
+        if words == last {
+            return;
+        }
+        last.clone_from(&words);
+        let mut per_bank = vec![0u64; banks.banks as usize];
+        for w in &words {
+            per_bank[w.rem_euclid(banks.banks as i64) as usize] += 1;
+        }
+        let most = per_bank.iter().copied().max().unwrap_or(0);
+        let ideal = (words.len() as u64).div_ceil(banks.banks);
+        if most * worst.ideal.max(1) > worst.most * ideal.max(1) || worst.most == 0 {
+            worst = Ways { most, ideal };
+        }
+    });
+    (worst, coverage)
+}

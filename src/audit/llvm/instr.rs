@@ -1,0 +1,609 @@
+//! One instruction at a time.
+
+use std::rc::Rc;
+
+use super::parse::{Instruction, Op as Ir, Operand, Ty};
+use super::{Base, Pointer, Val, Walker};
+use crate::audit::lanes::{Int, Op, Value};
+use crate::audit::site::{AccessKind, Place, RawSite, Record, Space};
+
+impl Walker<'_> {
+    pub(super) fn operand(&mut self, o: &Operand) -> Val {
+        match o {
+            Operand::Local(name) => self.values.get(name).cloned().unwrap_or(Val::Other(None)),
+            Operand::Global(_) => {
+                Val::Pointer(Pointer { base: Base::Table, offset: Value::int(0), record: None })
+            }
+            Operand::Int(v) => Val::Int(Value::int(*v)),
+            Operand::Zero => Val::Int(Value::int(0)),
+            Operand::Vector(parts) => Val::Vector(Rc::new(parts.iter().map(|p| self.operand(p)).collect())),
+            Operand::Other => Val::Other(None),
+        }
+    }
+
+    fn int(&mut self, o: &Operand) -> Value {
+        let v = self.operand(o);
+        self.as_int(v)
+    }
+
+    pub(super) fn as_int(&mut self, v: Val) -> Value {
+        match v {
+            Val::Int(v) => v,
+            v => match self.why(&v) {
+                Some(why) => self.alg.data(&why, true),
+                None => self.fresh("a uniform value"),
+            },
+        }
+    }
+
+    /// A condition, 0 or 1.
+    pub(super) fn truth(&mut self, o: &Operand) -> Value {
+        match self.operand(o) {
+            Val::Int(v) => v,
+            v => match self.why(&v) {
+                Some(why) => self.alg.data_in_range(&why, (Some(0), Some(1))),
+                None => self.flag("a uniform condition"),
+            },
+        }
+    }
+
+    pub(super) fn instruction(&mut self, i: &Instruction, ix: usize) {
+        if let Some(id) = i.debug
+            && self.ir.locations.place(id).is_some()
+        {
+            self.last_place = id;
+        }
+        let value = self.compute(&i.op, ix);
+        if let Some(name) = &i.result {
+            self.values.insert(name.clone(), value);
+        }
+    }
+
+    fn compute(&mut self, op: &Ir, ix: usize) -> Val {
+        match op {
+            Ir::Binary(name, ty, a, b) => {
+                let (a, b) = (self.operand(a), self.operand(b));
+                let t = int_ty(ty);
+                self.pairwise(&a, &b, &mut |w, a, b| w.binary(name, t, a, b))
+            }
+            Ir::Compare(how, ty, a, b) => {
+                let (a, b) = (self.operand(a), self.operand(b));
+                let t = int_ty(ty);
+                self.pairwise(&a, &b, &mut |w, a, b| w.compare(how, t, a, b))
+            }
+            Ir::Select(c, a, b) => {
+                let (x, y) = (self.operand(&a.1), self.operand(&b.1));
+                if matches!(c.0, Ty::Vector(..)) {
+                    let why = [&c.1, &a.1, &b.1].into_iter().find_map(|o| {
+                        let v = self.operand(o);
+                        self.why(&v)
+                    });
+                    return self.unknown(&a.0, why);
+                }
+                let c = self.truth(&c.1);
+                self.merge(&c, &x, &y)
+            }
+            Ir::Phi(..) => Val::Other(None),
+            Ir::Cast(name, from, v, to) => {
+                let v = self.operand(v);
+                self.cast(name, from, v, to)
+            }
+            Ir::Gep(ty, base, indices) => self.gep(ty, base, indices),
+            Ir::Load(ty, p) => self.load(ty, p, ix),
+            Ir::Store((ty, _), p) => {
+                let p = self.operand(p);
+                self.record(&p, AccessKind::Store, ty, ix);
+                Val::Other(None)
+            }
+            Ir::Atomic(ty, p) => {
+                let p = self.operand(p);
+                self.record(&p, AccessKind::Atomic, ty, ix);
+                self.unknown(ty, Some("the result of an atomic operation".into()))
+            }
+            Ir::Call(name, ty, args) => self.call(name, ty, args),
+            Ir::Extract(ty, v, i) => {
+                let element = match ty {
+                    Ty::Vector(_, e) => (**e).clone(),
+                    _ => Ty::Other,
+                };
+                let (v, i) = (self.operand(v), self.int(i));
+                match (&v, i.as_int().and_then(|i| usize::try_from(i).ok())) {
+                    (Val::Vector(parts), Some(i)) => parts.get(i).cloned().unwrap_or(Val::Other(None)),
+                    (Val::Int(x), _) => Val::Int(x.clone()),
+                    _ => {
+                        let why = self.why(&v).or_else(|| self.why_int(&i));
+                        self.unknown(&element, why)
+                    }
+                }
+            }
+            Ir::Insert(ty, v, x, i) => {
+                let (v, x, i) = (self.operand(v), self.operand(x), self.int(i));
+                let n = match ty {
+                    Ty::Vector(n, _) if *n <= 64 => *n as usize,
+                    _ => return Val::Other(self.why(&v).or_else(|| self.why(&x))),
+                };
+                let mut parts = match &v {
+                    Val::Vector(p) if p.len() == n => p.to_vec(),
+                    other => vec![other.clone(); n],
+                };
+                match i.as_int().and_then(|i| usize::try_from(i).ok()).filter(|&i| i < n) {
+                    Some(i) => parts[i] = x,
+                    None => {
+                        return Val::Other(
+                            self.why(&v).or_else(|| self.why(&x)).or_else(|| self.why_int(&i)),
+                        );
+                    }
+                }
+                Val::Vector(Rc::new(parts))
+            }
+            Ir::Shuffle(ty, a, b, mask) => {
+                let n = match ty {
+                    Ty::Vector(n, _) => *n as usize,
+                    _ => 0,
+                };
+                let (a, b) = (self.operand(a), self.operand(b));
+                let at = |i: usize| match if i < n { &a } else { &b } {
+                    Val::Vector(p) => p.get(i % n.max(1)).cloned().unwrap_or(Val::Other(None)),
+                    other => other.clone(),
+                };
+                match mask {
+                    Operand::Vector(parts) => Val::Vector(Rc::new(
+                        parts
+                            .iter()
+                            .map(|p| match p {
+                                Operand::Int(i) => usize::try_from(*i).map_or(Val::Other(None), at),
+                                _ => at(0),
+                            })
+                            .collect(),
+                    )),
+                    Operand::Zero => Val::Vector(Rc::new(vec![at(0); n.min(64)])),
+                    _ => Val::Other(self.why(&a).or_else(|| self.why(&b))),
+                }
+            }
+            Ir::ExtractValue(v, path) => {
+                let mut v = self.operand(v);
+                for &i in path {
+                    v = match v {
+                        Val::Vector(p) => p.get(i).cloned().unwrap_or(Val::Other(None)),
+                        other => other,
+                    };
+                }
+                v
+            }
+            Ir::Alloca => Val::Pointer(Pointer { base: Base::Private, offset: Value::int(0), record: None }),
+            Ir::Opaque(ty, operands) => {
+                let why = operands.iter().find_map(|o| {
+                    let v = self.operand(o);
+                    self.why(&v)
+                });
+                self.unknown(ty, why)
+            }
+        }
+    }
+
+    fn pairwise(&mut self, a: &Val, b: &Val, f: &mut dyn FnMut(&mut Self, &Val, &Val) -> Val) -> Val {
+        match (a, b) {
+            (Val::Vector(x), Val::Vector(y)) if x.len() == y.len() => {
+                Val::Vector(Rc::new(x.iter().zip(y.iter()).map(|(a, b)| f(self, a, b)).collect()))
+            }
+            (Val::Vector(x), b) => Val::Vector(Rc::new(x.iter().map(|a| f(self, a, b)).collect())),
+            (a, Val::Vector(y)) => Val::Vector(Rc::new(y.iter().map(|b| f(self, a, b)).collect())),
+            (a, b) => f(self, a, b),
+        }
+    }
+
+    fn binary(&mut self, name: &str, t: Int, a: &Val, b: &Val) -> Val {
+        let (Val::Int(x), Val::Int(y)) = (a, b) else {
+            let why = self.why(a).or_else(|| self.why(b));
+            return Val::Other(why);
+        };
+        let signed = Int { signed: true, ..t };
+        let args = [x.clone(), y.clone()];
+        let alg = &mut self.alg;
+        Val::Int(match name {
+            "add" => alg.add(x, y),
+            "sub" => alg.add(x, &y.scale(-1)),
+            "mul" => alg.mul(x, y),
+            "udiv" => alg.apply(Op::Div(t), &args),
+            "sdiv" => alg.apply(Op::Div(signed), &args),
+            "urem" => alg.apply(Op::Rem(t), &args),
+            "srem" => alg.apply(Op::Rem(signed), &args),
+            "shl" => alg.apply(Op::Shl(t), &args),
+            "lshr" => alg.apply(Op::Shr(t), &args),
+            "ashr" => alg.apply(Op::Shr(signed), &args),
+            "and" => alg.apply(Op::And(t), &args),
+            "or" => alg.apply(Op::Or(t), &args),
+            _ if t == Int::BOOL && y.as_int().is_some_and(|v| v & 1 == 1) => alg.not(x),
+            _ => alg.apply(Op::Xor(t), &args),
+        })
+    }
+
+    fn compare(&mut self, how: &str, t: Int, a: &Val, b: &Val) -> Val {
+        let (Val::Int(x), Val::Int(y)) = (a, b) else {
+            let why = self.why(a).or_else(|| self.why(b));
+            return self.unknown(&Ty::Int(1), why);
+        };
+        let t = Int { signed: how.starts_with('s'), ..t };
+        let (forward, backward) = ([x.clone(), y.clone()], [y.clone(), x.clone()]);
+        let alg = &mut self.alg;
+        Val::Int(match how {
+            "eq" => alg.apply(Op::Eq(t), &forward),
+            "ne" => {
+                let e = alg.apply(Op::Eq(t), &forward);
+                alg.not(&e)
+            }
+            "ult" | "slt" => alg.apply(Op::Lt(t), &forward),
+            "ugt" | "sgt" => alg.apply(Op::Lt(t), &backward),
+            "ule" | "sle" => {
+                let g = alg.apply(Op::Lt(t), &backward);
+                alg.not(&g)
+            }
+            _ => {
+                let l = alg.apply(Op::Lt(t), &forward);
+                alg.not(&l)
+            }
+        })
+    }
+
+    fn cast(&mut self, name: &str, from: &Ty, v: Val, to: &Ty) -> Val {
+        match (name, v) {
+            ("trunc", Val::Int(x)) => match to {
+                Ty::Int(bits) if *bits < 32 => {
+                    let mask = Value::int((1i64 << bits) - 1);
+                    Val::Int(self.alg.apply(Op::And(int_ty(from)), &[x, mask]))
+                }
+                _ => Val::Int(x),
+            },
+            ("sext", Val::Int(x)) if *from == Ty::Int(1) => Val::Int(x.scale(-1)),
+            ("zext" | "sext" | "freeze" | "bitcast", v) if matches!((from, to), (Ty::Int(_), Ty::Int(_))) => {
+                v
+            }
+            ("freeze" | "addrspacecast", v) => v,
+            ("zext" | "sext" | "trunc", Val::Vector(parts)) => Val::Vector(parts),
+            ("inttoptr" | "ptrtoint", v) => {
+                let why = self.why(&v);
+                match to {
+                    Ty::Ptr => Val::Pointer(Pointer {
+                        base: Base::Unknown(why),
+                        offset: Value::int(0),
+                        record: None,
+                    }),
+                    _ => self.unknown(to, why),
+                }
+            }
+            (n, v) => {
+                let why = self.why(&v);
+                let why = if n.starts_with("fpto") {
+                    why.map(|_| "a floating-point computation".into())
+                } else {
+                    why
+                };
+                self.unknown(to, why)
+            }
+        }
+    }
+
+    /// Something of a type of which only the reason for its difference is known.
+    pub(super) fn unknown(&mut self, ty: &Ty, why: Option<Rc<str>>) -> Val {
+        match (ty, why) {
+            (Ty::Int(1), Some(why)) => Val::Int(self.alg.data_in_range(&why, (Some(0), Some(1)))),
+            (Ty::Int(1), None) => Val::Int(self.flag("a uniform condition")),
+            (Ty::Int(_), Some(why)) => Val::Int(self.alg.data(&why, true)),
+            (Ty::Int(_), None) => Val::Int(self.fresh("a uniform value")),
+            (Ty::Ptr, why) => {
+                Val::Pointer(Pointer { base: Base::Unknown(why), offset: Value::int(0), record: None })
+            }
+            (Ty::Vector(n, e), why) if *n <= 64 && matches!(**e, Ty::Int(_)) => {
+                Val::Vector(Rc::new((0..*n).map(|_| self.unknown(e, why.clone())).collect()))
+            }
+            (_, why) => Val::Other(why),
+        }
+    }
+
+    fn gep(&mut self, ty: &Ty, base: &Operand, indices: &[(Ty, Operand)]) -> Val {
+        let mut p = match self.operand(base) {
+            Val::Pointer(p) => p,
+            v => {
+                let why = self.why(&v);
+                return Val::Pointer(Pointer {
+                    base: Base::Unknown(why),
+                    offset: Value::int(0),
+                    record: None,
+                });
+            }
+        };
+        let mut ty = ty.clone();
+        for (i, (_, index)) in indices.iter().enumerate() {
+            let index = self.int(index);
+            if i == 0 {
+                let size = self.module.layout(&ty, 0).0;
+                if self.module.is_struct(&ty) && p.record.is_none() && index.as_int().is_none() {
+                    let name = match &ty {
+                        Ty::Named(n) => {
+                            n.trim_start_matches("struct.").trim_start_matches("class.").to_string()
+                        }
+                        _ => String::new(),
+                    };
+                    p.record = Some(Record { name, stride: size });
+                }
+                p.offset = self.alg.add(&p.offset, &index.scale(size as i64));
+                continue;
+            }
+            let next = match &ty {
+                Ty::Array(_, e) | Ty::Vector(_, e) => {
+                    let e = (**e).clone();
+                    let size = self.module.layout(&e, 0).0;
+                    p.offset = self.alg.add(&p.offset, &index.scale(size as i64));
+                    Some(e)
+                }
+                t => {
+                    let at = index.as_int().and_then(|i| usize::try_from(i).ok());
+                    at.and_then(|at| self.module.member(t, at)).map(|(offset, member)| {
+                        p.offset = p.offset.add(&Value::int(offset as i64));
+                        member
+                    })
+                }
+            };
+            match next {
+                Some(t) => ty = t,
+                None => {
+                    p.base = Base::Unknown(None);
+                    break;
+                }
+            }
+        }
+        Val::Pointer(p)
+    }
+
+    fn load(&mut self, ty: &Ty, p: &Operand, ix: usize) -> Val {
+        let pointer = self.operand(p);
+        self.record(&pointer, AccessKind::Load, ty, ix);
+        let Val::Pointer(p) = pointer else { return self.unknown(ty, None) };
+        let differs = self.why_int(&p.offset);
+        match &p.base {
+            Base::Buffer(i) => {
+                let param = self.params.get(*i).copied();
+                let name = param.map_or_else(|| format!("buffer {i}"), |p| p.name.clone());
+                let constant = param.is_some_and(|p| self.space_of(p) == Space::Uniform);
+                let key = (*i, p.offset.clone(), format!("{ty:?}"));
+                if let Some(v) = self.loaded.get(&key).filter(|_| constant) {
+                    return v.clone();
+                }
+                let v = match (&differs, p.offset.as_int(), ty) {
+                    (Some(_), _, _) => self.unknown(ty, Some(format!("values loaded from `{name}`").into())),
+                    (None, Some(at), Ty::Int(bits)) if constant && *bits > 1 => {
+                        let full = if at == 0 { name } else { format!("{name}+{at}") };
+                        Val::Int(self.parameter(&full))
+                    }
+                    (None, _, Ty::Int(bits)) if *bits > 1 => Val::Int(self.fresh(&format!("{name}[…]"))),
+                    (None, _, _) => self.unknown(ty, None),
+                };
+                if constant {
+                    self.loaded.insert(key, v.clone());
+                }
+                v
+            }
+            Base::Group(name) => {
+                let why = differs.map(|_| format!("values loaded from `{name}`").into());
+                self.unknown(ty, why)
+            }
+            Base::Exchange => {
+                let why = differs.map(|_| "a shuffle between lanes".into());
+                self.unknown(ty, why)
+            }
+            Base::Private => self.unknown(ty, Some("a private array".into())),
+            Base::Texture => self.unknown(ty, Some("a texture".into())),
+            Base::Table => {
+                let why = differs.map(|_| "values loaded from a constant table".into());
+                self.unknown(ty, why)
+            }
+            Base::Unknown(why) => {
+                let why = why.clone().or(differs);
+                self.unknown(ty, why)
+            }
+        }
+    }
+
+    fn record(&mut self, pointer: &Val, kind: AccessKind, ty: &Ty, ix: usize) {
+        if self.quiet > 0 {
+            return;
+        }
+        let Val::Pointer(p) = pointer else { return };
+        let (buffer, space, place) = match &p.base {
+            Base::Buffer(i) => {
+                let param = self.params.get(*i).copied();
+                let space = param.map_or(Space::Storage, |p| self.space_of(p));
+                // Scalars by reference are parameters, not accesses worth a line.
+                if space == Space::Uniform && p.offset.as_int().is_some() {
+                    return;
+                }
+                (
+                    param.map_or_else(|| format!("buffer {i}"), |p| p.name.clone()),
+                    space,
+                    Place::Offset(p.offset.clone()),
+                )
+            }
+            Base::Group(name) => (name.to_string(), Space::Workgroup, Place::Offset(p.offset.clone())),
+            Base::Texture => (
+                "texture".into(),
+                Space::Texture,
+                Place::Unknown("the layout of texels in memory is the driver's own".into()),
+            ),
+            Base::Unknown(why) => (
+                "memory".into(),
+                Space::Storage,
+                Place::Unknown(why.as_deref().unwrap_or("a pointer that could not be followed").into()),
+            ),
+            Base::Private | Base::Exchange | Base::Table => return,
+        };
+        let at = self.last_place as usize;
+        self.sites.push(RawSite {
+            span: at..at + 1,
+            index_span: None,
+            buffer,
+            space,
+            kind,
+            width: self.module.access_bytes(ty),
+            place,
+            conditions: self.conditions.clone(),
+            enclosing: self.enclosing.clone(),
+            record: p.record.clone(),
+            key: (0, ix),
+            depth: self.depth,
+            collective: false,
+        });
+    }
+
+    fn call(&mut self, name: &str, ty: &Ty, args: &[(Ty, Operand)]) -> Val {
+        let dimension = match args.first() {
+            Some((_, Operand::Int(d))) => (*d).clamp(0, 2) as usize,
+            _ => 0,
+        };
+        let [x, y, _] = self.workgroup.map(i64::from);
+        let size = i64::from(self.settings.subgroup_size);
+        let local = |w: &Self, d: usize| match d {
+            0 => w.lanes(|l| l % x),
+            1 => w.lanes(|l| l / x % y),
+            _ => w.lanes(|l| l / (x * y)),
+        };
+        let extent = i64::from(self.workgroup[dimension]);
+        if let Some(id) = name.strip_prefix("marlin_") {
+            return match id {
+                "thread_position_in_threadgroup" => Val::Int(local(self, dimension)),
+                "threadgroup_position_in_grid" => Val::Int(self.group_ids[dimension].clone()),
+                "thread_position_in_grid" => {
+                    Val::Int(self.group_ids[dimension].scale(extent).add(&local(self, dimension)))
+                }
+                "threads_per_threadgroup" => Val::Int(Value::int(extent)),
+                "threadgroups_per_grid" | "threads_per_grid" => {
+                    let groups = match self.settings.workgroups {
+                        Some(n) => Value::int(i64::from(n[dimension])),
+                        None => {
+                            self.parameter(&format!("threadgroups_per_grid.{}", ["x", "y", "z"][dimension]))
+                        }
+                    };
+                    Val::Int(if id == "threads_per_grid" { groups.scale(extent) } else { groups })
+                }
+                "thread_index_in_threadgroup" => Val::Int(self.lanes(|l| l)),
+                "thread_index_in_simdgroup" => Val::Int(self.lanes(|l| l % size)),
+                "simdgroup_index_in_threadgroup" => Val::Int(self.lanes(|l| l / size)),
+                "threads_per_simdgroup" => Val::Int(Value::int(size)),
+                "simdgroups_per_threadgroup" => {
+                    Val::Int(Value::int((self.alg.lanes() as i64 + size - 1) / size))
+                }
+                "threadgroup_variable" => {
+                    let id = match args.first() {
+                        Some((_, Operand::Int(i))) => *i,
+                        _ => -1,
+                    };
+                    let name = self.ir.variables.iter().find(|v| i64::from(v.id) == id);
+                    let name = name.map_or_else(|| format!("threadgroup variable {id}"), |v| v.name.clone());
+                    Val::Pointer(Pointer {
+                        base: Base::Group(name.into()),
+                        offset: Value::int(0),
+                        record: None,
+                    })
+                }
+                "threadgroup_argument" => Val::Pointer(Pointer {
+                    base: Base::Group(format!("threadgroup({dimension})").into()),
+                    offset: Value::int(0),
+                    record: None,
+                }),
+                "threadgroup_barrier" | "simdgroup_barrier" => Val::Other(None),
+                "simd_exchange" => {
+                    Val::Pointer(Pointer { base: Base::Exchange, offset: Value::int(0), record: None })
+                }
+                "texture_argument" => {
+                    Val::Pointer(Pointer { base: Base::Texture, offset: Value::int(0), record: None })
+                }
+                _ => self.unknown(ty, Some("a call that is not followed".into())),
+            };
+        }
+        let values: Vec<Val> = args.iter().map(|a| self.operand(&a.1)).collect();
+        let t = int_ty(ty);
+        let signed = Int { signed: true, ..t };
+        let stem = name.strip_prefix("llvm.").and_then(|n| n.split('.').next()).unwrap_or("");
+        let two = |w: &mut Self, op: Op| {
+            w.pairwise(&values[0], &values[1], &mut |w, a, b| match (a, b) {
+                (Val::Int(a), Val::Int(b)) => Val::Int(w.alg.apply(op.clone(), &[a.clone(), b.clone()])),
+                (a, b) => Val::Other(w.why(a).or_else(|| w.why(b))),
+            })
+        };
+        match (stem, values.len()) {
+            ("umin", 2) => two(self, Op::Min(t)),
+            ("smin", 2) => two(self, Op::Min(signed)),
+            ("umax", 2) => two(self, Op::Max(t)),
+            ("smax", 2) => two(self, Op::Max(signed)),
+            ("abs", 2) => match &values[0] {
+                Val::Int(v) => Val::Int(self.alg.apply(Op::Max(signed), &[v.clone(), v.scale(-1)])),
+                v => Val::Other(self.why(v)),
+            },
+            ("usub", 2) => match (&values[0], &values[1]) {
+                // Saturating: max(a, b) - b.
+                (Val::Int(a), Val::Int(b)) => {
+                    let most = self.alg.apply(Op::Max(t), &[a.clone(), b.clone()]);
+                    Val::Int(most.sub(b))
+                }
+                (a, b) => Val::Other(self.why(a).or_else(|| self.why(b))),
+            },
+            ("ctpop", _) | ("ctlz", _) | ("cttz", _) => match &values[0] {
+                Val::Int(v) => {
+                    let op = match stem {
+                        "ctpop" => Op::CountOnes(t),
+                        "ctlz" => Op::LeadingZeros(t),
+                        _ => Op::TrailingZeros(t),
+                    };
+                    Val::Int(self.alg.apply(op, std::slice::from_ref(v)))
+                }
+                v => Val::Other(self.why(v)),
+            },
+            ("memcpy" | "memset" | "memmove" | "lifetime" | "assume", _) => Val::Other(None),
+            _ => {
+                let why = values.iter().find_map(|v| self.why(v));
+                self.unknown(ty, why)
+            }
+        }
+    }
+
+    /// `yes` where the condition holds, else `no`.
+    pub(super) fn merge(&mut self, c: &Value, yes: &Val, no: &Val) -> Val {
+        if yes == no {
+            return no.clone();
+        }
+        match (yes, no) {
+            (Val::Int(a), Val::Int(b)) => Val::Int(self.select(c, a, b)),
+            (Val::Pointer(a), Val::Pointer(b)) if a.base == b.base => {
+                let offset = self.select(c, &a.offset, &b.offset);
+                Val::Pointer(Pointer { base: a.base.clone(), offset, record: a.record.clone() })
+            }
+            (Val::Pointer(_), Val::Pointer(_)) => {
+                let why = self.why(yes).or_else(|| self.why(no)).or_else(|| self.why_int(c));
+                let why = why.or_else(|| Some("one of several buffers".into()));
+                Val::Pointer(Pointer { base: Base::Unknown(why), offset: Value::int(0), record: None })
+            }
+            (Val::Vector(a), Val::Vector(b)) if a.len() == b.len() => {
+                Val::Vector(Rc::new(a.iter().zip(b.iter()).map(|(a, b)| self.merge(c, a, b)).collect()))
+            }
+            _ => Val::Other(self.why(yes).or_else(|| self.why(no)).or_else(|| self.why_int(c))),
+        }
+    }
+
+    fn select(&mut self, c: &Value, a: &Value, b: &Value) -> Value {
+        match self.alg.data_in(c) {
+            Some(why) if a != b => {
+                let natural = self.alg.is_natural(a) && self.alg.is_natural(b);
+                self.alg.data(&why, natural)
+            }
+            _ => self.alg.apply(Op::Select, &[c.clone(), a.clone(), b.clone()]),
+        }
+    }
+}
+
+/// The unsigned integer type of a scalar or a vector's elements.
+fn int_ty(ty: &Ty) -> Int {
+    match ty {
+        Ty::Int(bits) => Int { signed: false, bits: (*bits).clamp(1, 64) as u8 },
+        Ty::Vector(_, e) => int_ty(e),
+        _ => Int { signed: false, bits: 64 },
+    }
+}

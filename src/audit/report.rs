@@ -1,0 +1,210 @@
+//! The result of an audit: rows of data, with the names that the JSON contract gives them.
+
+use serde::Serialize;
+
+use super::classify::{Classified, Confidence, Pattern};
+use super::finding::Finding;
+use super::settings::Settings;
+use super::site::{AccessKind, Space};
+use crate::exec::{BLOCK_SIZES, Traffic};
+
+/// One access of a kernel, with what it costs. Counts are averages per request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Site {
+    /// Source file.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in bytes, from 1.
+    pub column: u32,
+    /// Entry point.
+    pub kernel: String,
+    /// Name of the buffer.
+    pub buffer: String,
+    /// Kind of memory.
+    pub space: Space,
+    /// What is done.
+    pub op: AccessKind,
+    /// Bytes that each lane touches.
+    pub bytes_per_lane: u64,
+    /// Lanes that take part.
+    pub active_lanes: Option<f64>,
+    /// The verdict.
+    pub pattern: Pattern,
+    /// Bytes between consecutive lanes, where that is a number.
+    pub stride_bytes: Option<i64>,
+    /// The same where it depends on a parameter, in bytes.
+    pub stride_symbol: Option<String>,
+    /// Blocks of 32 bytes.
+    pub blocks32: Option<f64>,
+    /// Blocks of 64 bytes.
+    pub blocks64: Option<f64>,
+    /// Blocks of 128 bytes.
+    pub blocks128: Option<f64>,
+    /// Blocks of 32 bytes if the lowest address began a block.
+    pub blocks32_if_aligned: Option<f64>,
+    /// Blocks of 64 bytes if the lowest address began a block.
+    pub blocks64_if_aligned: Option<f64>,
+    /// Blocks of 128 bytes if the lowest address began a block.
+    pub blocks128_if_aligned: Option<f64>,
+    /// Distinct bytes that lanes asked for.
+    pub useful_bytes: Option<f64>,
+    /// Bytes in the target's blocks.
+    pub fetched_bytes: Option<f64>,
+    /// How sure this is.
+    pub confidence: Confidence,
+    /// What was assumed, or why nothing is known.
+    pub assumptions: Vec<String>,
+    /// Words that the busiest bank must deliver per request, in workgroup memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank_ways: Option<u64>,
+    /// The bank model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank_model: Option<&'static str>,
+    /// The access's text.
+    #[serde(skip)]
+    pub source: String,
+    /// The sums over the whole dispatch, where every request was counted.
+    #[serde(skip)]
+    pub traffic: Option<Traffic>,
+}
+
+impl Site {
+    pub(crate) fn new(
+        c: &Classified,
+        at: (String, u32, u32),
+        kernel: &str,
+        source: String,
+        settings: &Settings,
+    ) -> Self {
+        let blocks = |i: usize| c.average(|s| s.blocks[i]);
+        let aligned = |i: usize| c.average(|s| s.blocks_if_aligned[i]);
+        let ix = settings.target.block_ix();
+        let in_workgroup = c.raw.space == Space::Workgroup && c.bank_ways.is_some();
+        Site {
+            file: at.0,
+            line: at.1,
+            column: at.2,
+            kernel: kernel.into(),
+            buffer: c.raw.buffer.clone(),
+            space: c.raw.space,
+            op: c.raw.kind,
+            bytes_per_lane: c.raw.width,
+            active_lanes: c.average(|s| s.active_lanes),
+            pattern: c.pattern,
+            stride_bytes: c.stride_bytes,
+            stride_symbol: c.stride_symbol.clone(),
+            blocks32: blocks(0),
+            blocks64: blocks(1),
+            blocks128: blocks(2),
+            blocks32_if_aligned: aligned(0),
+            blocks64_if_aligned: aligned(1),
+            blocks128_if_aligned: aligned(2),
+            useful_bytes: c.average(|s| s.useful_bytes),
+            fetched_bytes: blocks(ix).map(|b| b * BLOCK_SIZES[ix] as f64),
+            confidence: c.confidence,
+            assumptions: c.assumptions.clone(),
+            bank_ways: c.bank_ways.map(|w| w.0).filter(|_| in_workgroup),
+            bank_model: in_workgroup.then(|| settings.banks.name()),
+            source,
+            traffic: c.traffic(),
+        }
+    }
+
+    /// Useful bytes over fetched bytes at 128-byte lines, 0 to 1; `None` where nothing was counted.
+    pub fn efficiency(&self) -> Option<f64> {
+        Some(self.useful_bytes? / self.fetched_bytes?)
+    }
+
+    /// Whether the verdict is one: neither unknown nor a texture.
+    pub fn is_classified(&self) -> bool {
+        self.pattern != Pattern::Unknown
+    }
+}
+
+/// One entry point.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kernel {
+    /// Source file.
+    pub file: String,
+    /// Entry point.
+    pub name: String,
+    /// Whether its accesses are in the report.
+    pub analysed: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Accesses found.
+    pub accesses: usize,
+    /// Accesses with a verdict.
+    pub classified: usize,
+    /// Accesses without.
+    pub unknown: usize,
+}
+
+/// Everything that an audit found.
+#[derive(Clone, Debug, Serialize)]
+#[must_use]
+pub struct Report {
+    /// Version of this form: 1.
+    pub schema: u32,
+    /// Findings, worst first.
+    pub findings: Vec<Finding>,
+    /// Every access, good ones included.
+    pub sites: Vec<Site>,
+    /// Every entry point.
+    pub kernels: Vec<Kernel>,
+    /// Source texts by file name, for rendering.
+    #[serde(skip)]
+    pub sources: std::collections::BTreeMap<String, String>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report {
+            schema: 1,
+            findings: Vec::new(),
+            sites: Vec::new(),
+            kernels: Vec::new(),
+            sources: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+impl Report {
+    /// The access whose source text contains `text`: for assertions about one's own kernels. Stores
+    /// count as their left side.
+    ///
+    /// ```
+    /// use wgpu_marlin::audit::{Settings, audit_wgsl};
+    /// let report = audit_wgsl("copy.wgsl", "
+    ///     @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+    ///     @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+    ///     @compute @workgroup_size(64)
+    ///     fn main(@builtin(global_invocation_id) g: vec3<u32>) { y[g.x] = x[g.x]; }
+    /// ", &Settings::default());
+    /// let load = report.site("x[g.x]").unwrap();
+    /// assert_eq!(load.blocks128, Some(4.0));
+    /// assert_eq!(load.efficiency(), Some(1.0));
+    /// ```
+    pub fn site(&self, text: &str) -> Option<&Site> {
+        self.sites.iter().find(|s| s.source.contains(text))
+    }
+
+    /// One line per kernel, worst first, and the totals.
+    pub fn summary(&self) -> String {
+        super::render::summary(self)
+    }
+
+    /// The worst severity found.
+    pub fn worst(&self) -> Option<super::finding::Severity> {
+        self.findings.iter().map(|f| f.severity).max()
+    }
+
+    /// Adds another report's rows.
+    pub fn merge(&mut self, other: Report) {
+        self.findings.extend(other.findings);
+        self.sites.extend(other.sites);
+        self.kernels.extend(other.kernels);
+        self.sources.extend(other.sources);
+    }
+}

@@ -1,0 +1,57 @@
+//! One field of each struct.
+
+use super::{Context, Rule, number};
+use crate::audit::classify::Pattern;
+use crate::audit::finding::{Finding, Severity};
+
+pub(super) const RULE: Rule = Rule {
+    name: "array-of-structs",
+    what: "Consecutive lanes touch one field of consecutive structs.",
+    why: "The other fields come along in the same blocks: of structs of 8 bytes, of which each lane reads 4, half of what is \
+          fetched is used.",
+    bad: "
+struct Record { lat: f32, lng: f32 }
+@group(0) @binding(0) var<storage, read> records: array<Record>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {
+    o[g.x] = records[g.x].lat;
+}",
+    good: "
+@group(0) @binding(0) var<storage, read> lat: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {
+    o[g.x] = lat[g.x];
+}",
+    ignore: "All fields are read one after the other: then the blocks are used up from the cache (reported as info).",
+    check,
+};
+
+fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
+    let sites = ctx.global().filter(|s| matches!(s.pattern, Pattern::Strided | Pattern::Sequential));
+    for site in sites {
+        let Some(record) = &site.raw.record else { continue };
+        let Some(efficiency) = ctx.efficiency(site) else { continue };
+        if efficiency > 0.9 || site.pattern == Pattern::Sequential {
+            continue;
+        }
+        let covered = ctx.covered(site);
+        let severity = if covered > 0.7 || site.distinct < 8 { Severity::Info } else { Severity::Warning };
+        let name = if record.name.is_empty() { "a struct".into() } else { format!("`{}`", record.name) };
+        let message = format!(
+            "each lane uses {} of the {} bytes of {name} in the array `{}`: {} % of what is fetched",
+            site.raw.width,
+            record.stride,
+            site.raw.buffer,
+            number(efficiency * 100.0)
+        );
+        let mut finding = ctx.finding(RULE.name, severity, site, message, "one struct per lane");
+        if covered > 0.7 {
+            finding.notes.push("neighbouring accesses use the other fields".into());
+        } else {
+            finding.notes.push("help: one array per field makes this access contiguous".into());
+        }
+        out.push(finding);
+    }
+}

@@ -1,0 +1,240 @@
+//! The rules: one file each, with its page and two kernels, one that it finds fault with and one that it
+//! does not. `marlin explain CODE` prints the page, and a test runs both kernels.
+
+mod array_of_structs;
+mod bank_conflict;
+mod misaligned;
+mod narrow;
+mod repeated;
+mod round_trip;
+mod rows;
+mod scattered;
+mod sequential;
+mod shared_scale;
+mod staging;
+mod strided;
+mod unknown;
+mod vector_width;
+
+use super::classify::Classified;
+use super::finding::{Finding, Label, Severity};
+use super::lanes::{Algebra, Lanes, Value};
+use super::settings::Settings;
+use super::site::{Place, Space};
+use crate::exec::BLOCK_SIZES;
+
+/// A rule: what it is called, what it says about itself, and what it does.
+pub struct Rule {
+    /// The finding's code, also `marlin.<name>` in suppressions.
+    pub name: &'static str,
+    /// One line.
+    pub what: &'static str,
+    /// Why it costs, in bytes.
+    pub why: &'static str,
+    /// A WGSL kernel that the rule finds fault with.
+    pub bad: &'static str,
+    /// The same, mended.
+    pub good: &'static str,
+    /// When the finding can be ignored.
+    pub ignore: &'static str,
+    pub(crate) check: fn(&Context<'_>, &mut Vec<Finding>),
+}
+
+impl Rule {
+    /// What `marlin explain` prints.
+    pub fn page(&self) -> String {
+        let indent = |s: &str| s.trim().lines().map(|l| format!("    {l}\n")).collect::<String>();
+        format!(
+            "{}\n\n{}\n\nWhy: {}\n\nFound in:\n\n{}\nNot found in:\n\n{}\nWhen to ignore it: {}\n\n\
+             To suppress: `@diagnostic(off, marlin.{})` on a WGSL function or `diagnostic(off, marlin.{});` for a \
+             module; `// marlin: allow({}) reason` in Metal, on the line or the one above.\n",
+            self.name,
+            self.what,
+            self.why,
+            indent(self.bad),
+            indent(self.good),
+            self.ignore,
+            self.name,
+            self.name,
+            self.name,
+        )
+    }
+}
+
+/// All rules, in the order in which they are applied.
+pub fn all() -> &'static [Rule] {
+    const ALL: &[Rule] = &[
+        strided::RULE,
+        sequential::RULE,
+        scattered::RULE,
+        array_of_structs::RULE,
+        bank_conflict::RULE,
+        rows::RULE,
+        misaligned::RULE,
+        narrow::RULE,
+        vector_width::RULE,
+        repeated::RULE,
+        shared_scale::RULE,
+        round_trip::RULE,
+        staging::RULE,
+        unknown::RULE,
+    ];
+    ALL
+}
+
+/// The rule of a code, with or without `marlin.`.
+pub fn find(code: &str) -> Option<&'static Rule> {
+    let name = code.strip_prefix("marlin.").unwrap_or(code);
+    all().iter().find(|r| r.name == name)
+}
+
+/// One kernel, for the rules.
+pub(crate) struct Context<'a> {
+    pub(crate) kernel: &'a str,
+    pub(crate) algebra: &'a Algebra,
+    pub(crate) sites: &'a [Classified],
+    pub(crate) settings: &'a Settings,
+    pub(crate) locate: &'a dyn Fn(&std::ops::Range<usize>) -> Label,
+}
+
+impl Context<'_> {
+    /// Accesses that go to memory outside the chip.
+    fn global(&self) -> impl Iterator<Item = &Classified> {
+        self.sites.iter().filter(|s| s.raw.space == Space::Storage)
+    }
+
+    /// A finding about an access, with its figures and assumptions.
+    fn finding(
+        &self,
+        code: &'static str,
+        severity: Severity,
+        site: &Classified,
+        message: String,
+        at: &str,
+    ) -> Finding {
+        let mut labels = Vec::new();
+        let whole = (self.locate)(&site.raw.span);
+        match &site.raw.index_span {
+            Some(index) if *index != site.raw.span => {
+                let mut label = (self.locate)(index);
+                label.message = at.into();
+                label.primary = true;
+                labels.push(label);
+            }
+            _ => {
+                let mut label = whole;
+                label.message = at.into();
+                label.primary = true;
+                labels.push(label);
+            }
+        }
+        let mut notes: Vec<String> = self.bytes_note(site).into_iter().collect();
+        notes.extend(site.assumptions.iter().map(|a| format!("assumed: {a}")));
+        Finding {
+            code,
+            severity,
+            confidence: site.confidence,
+            message,
+            kernel: self.kernel.into(),
+            labels,
+            notes,
+        }
+    }
+
+    /// "32 lanes touch 32 lines of 128 B: 128 of 4096 bytes used".
+    fn bytes_note(&self, site: &Classified) -> Option<String> {
+        let ix = self.settings.target.block_ix();
+        let lanes = site.average(|s| s.active_lanes)?;
+        let blocks = site.average(|s| s.blocks[ix])?;
+        let useful = site.average(|s| s.useful_bytes)?;
+        let size = BLOCK_SIZES[ix];
+        let what = if size == 32 { "sectors" } else { "lines" };
+        Some(format!(
+            "{} lanes touch {} {what} of {size} B: {} of {} bytes used",
+            number(lanes),
+            number(blocks),
+            number(useful),
+            number(blocks * size as f64)
+        ))
+    }
+
+    /// Useful bytes over fetched bytes with misalignment taken out.
+    fn efficiency(&self, site: &Classified) -> Option<f64> {
+        let ix = self.settings.target.block_ix();
+        let fetched = site.average(|s| s.blocks_if_aligned[ix])? * BLOCK_SIZES[ix] as f64;
+        Some(site.average(|s| s.useful_bytes)? / fetched)
+    }
+
+    /// The part of each stride that this access and its neighbours with the same lanes use together.
+    fn covered(&self, site: &Classified) -> f64 {
+        let (Some(stride), Place::Offset(mine)) = (site.stride_bytes, &site.raw.place) else { return 0.0 };
+        let mut bytes = std::collections::BTreeSet::new();
+        for other in self.sites {
+            let Place::Offset(theirs) = &other.raw.place else { continue };
+            if other.raw.buffer != site.raw.buffer || other.raw.kind != site.raw.kind {
+                continue;
+            }
+            let Some(distance) = theirs.sub(mine).as_int().filter(|d| d.unsigned_abs() < 4096) else {
+                continue;
+            };
+            bytes.extend(
+                (0..other.raw.width.min(256) as i64).map(|b| (distance + b).rem_euclid(stride.max(1))),
+            );
+        }
+        bytes.len() as f64 / stride.max(1) as f64
+    }
+
+    /// The distance between lanes, for people.
+    fn stride_text(&self, site: &Classified) -> String {
+        match (&site.stride_symbol, site.stride_bytes) {
+            (Some(s), _) => format!("{s} bytes"),
+            (None, Some(b)) => format!("{b} bytes"),
+            (None, None) => "varying distances".into(),
+        }
+    }
+}
+
+/// The coefficient by which the value grows with a symbol, if that is one number.
+fn coefficient(v: &Value, symbol: super::lanes::AtomId) -> i64 {
+    v.0.iter()
+        .find_map(|(m, c)| match c {
+            Lanes::Uniform(c) if m.as_slice() == [symbol] => Some(*c),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+/// At most two decimals, none where there is nothing behind the point.
+pub(crate) fn number(v: f64) -> String {
+    let text = format!("{v:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_finds_its_bad_kernel_and_not_its_good_one() {
+        for rule in all() {
+            let found = |text: &str| {
+                let report = crate::audit::audit_wgsl("t.wgsl", text, &Settings::default());
+                for k in &report.kernels {
+                    assert!(k.analysed, "{}: {:?}", rule.name, k.reason);
+                }
+                report.findings.iter().any(|f| f.code == rule.name)
+            };
+            assert!(found(rule.bad), "{} accepts its bad kernel", rule.name);
+            assert!(!found(rule.good), "{} rejects its good kernel", rule.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_pages_are_whole() {
+        for (i, rule) in all().iter().enumerate() {
+            assert!(all()[..i].iter().all(|r| r.name != rule.name));
+            assert!(rule.page().contains("When to ignore it: "));
+            assert_eq!(find(&format!("marlin.{}", rule.name)).map(|r| r.name), Some(rule.name));
+        }
+    }
+}

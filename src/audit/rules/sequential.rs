@@ -1,0 +1,64 @@
+//! Each lane walks through its own stretch of memory.
+
+use super::{Context, Rule};
+use crate::audit::classify::Pattern;
+use crate::audit::finding::{Finding, Severity};
+use crate::exec::BLOCK_SIZES;
+
+pub(super) const RULE: Rule = Rule {
+    name: "sequential",
+    what: "Each lane walks contiguous memory in a loop while the lanes are far apart.",
+    why: "What looks contiguous in the source is contiguous per lane; in one instruction the 32 lanes touch 32 \
+          different lines. The rest of each line is used only if it survives in the cache until the loop comes to it: \
+          32 lines of 128 bytes for each subgroup that is running.",
+    bad: "
+@group(0) @binding(0) var<storage, read> k: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(128)
+fn main(@builtin(local_invocation_id) t: vec3<u32>) {
+    var sum = 0.0;
+    for (var d = 0u; d < 64u; d++) { sum += k[t.x * 64u + d]; }
+    o[t.x] = sum;
+}",
+    good: "
+@group(0) @binding(0) var<storage, read> k: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(128)
+fn main(@builtin(local_invocation_id) t: vec3<u32>) {
+    var sum = 0.0;
+    for (var d = 0u; d < 64u; d++) { sum += k[d * 128u + t.x]; }
+    o[t.x] = sum;
+}",
+    ignore: "The stretch per lane is a few dozen bytes, so that the lines are used up within a few iterations.",
+    check,
+};
+
+fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
+    for site in ctx.global().filter(|s| s.pattern == Pattern::Sequential) {
+        let (Some(efficiency), Some((counter, step))) = (ctx.efficiency(site), &site.walk) else { continue };
+        if efficiency > 0.6 {
+            continue;
+        }
+        let short = site.stride_bytes.is_some_and(|s| s <= 32) || site.distinct < 8;
+        let severity = if short { Severity::Info } else { Severity::Warning };
+        let stride = ctx.stride_text(site);
+        let message = format!(
+            "each lane walks its own stretch of `{}`: {step} bytes per step of `{counter}`, {stride} between lanes",
+            site.raw.buffer
+        );
+        let mut finding =
+            ctx.finding(RULE.name, severity, site, message, &format!("{stride} from lane to lane"));
+        let ix = ctx.settings.target.block_ix();
+        let ideal = (u64::from(ctx.settings.subgroup_size) * site.raw.width).div_ceil(BLOCK_SIZES[ix]);
+        let now = site.average(|s| s.blocks_if_aligned[ix]).unwrap_or(0.0);
+        if (ideal as f64) < now {
+            finding.notes.push(format!(
+                "help: if consecutive lanes took consecutive steps of `{counter}`, a request would touch {ideal} blocks of \
+                 {} B instead of {}",
+                BLOCK_SIZES[ix],
+                super::number(now)
+            ));
+        }
+        out.push(finding);
+    }
+}

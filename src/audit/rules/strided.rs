@@ -1,0 +1,54 @@
+//! Lanes far apart.
+
+use super::{Context, Rule};
+use crate::audit::classify::Pattern;
+use crate::audit::finding::{Finding, Severity};
+
+pub(super) const RULE: Rule = Rule {
+    name: "strided",
+    what: "Consecutive lanes touch memory that is a constant distance apart, more than what each lane uses.",
+    why: "Memory delivers whole blocks. 32 lanes that read 4 bytes each at a stride of 4096 bytes fetch 32 lines of \
+          128 bytes, 4096 bytes for 128 that are used.",
+    bad: "
+@group(0) @binding(0) var<storage, read> m: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {
+    o[g.x] = m[g.x * 1024u + 5u];
+}",
+    good: "
+@group(0) @binding(0) var<storage, read> m: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {
+    o[g.x] = m[g.x + 5u * 1024u];
+}",
+    ignore: "The buffer is small enough to stay in the cache and is used again soon.",
+    check,
+};
+
+fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
+    for site in ctx.global().filter(|s| s.pattern == Pattern::Strided && s.raw.record.is_none()) {
+        let Some(efficiency) = ctx.efficiency(site) else { continue };
+        if efficiency > 0.6 {
+            continue;
+        }
+        let few = site.distinct < 8;
+        let covered = site.stride_bytes.is_some_and(|s| s <= 64) && ctx.covered(site) > 0.7;
+        let severity = if few || covered { Severity::Info } else { Severity::Warning };
+        let stride = ctx.stride_text(site);
+        let message = format!("lanes of a subgroup are {stride} apart in `{}`", site.raw.buffer);
+        let mut finding =
+            ctx.finding(RULE.name, severity, site, message, &format!("{stride} from lane to lane"));
+        if covered {
+            finding.notes.push("neighbouring accesses use the rest of each block".into());
+        } else if !few {
+            finding.notes.push(
+                "help: let the index that differs between lanes be the one that is not multiplied, or store the \
+                 buffer transposed"
+                    .into(),
+            );
+        }
+        out.push(finding);
+    }
+}

@@ -1,0 +1,145 @@
+//! Auditing files and directories.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::analyse::{audit_composed, not_analysed, sort};
+use super::report::Report;
+use super::settings::Settings;
+use crate::lower::{Defines, Files, compose_foreign};
+
+/// What to audit, and with what knowledge.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Files and directories; directories are searched for `.wgsl` and `.metal`.
+    pub paths: Vec<PathBuf>,
+    /// Names for the preprocessor.
+    pub defines: Defines,
+    /// What is known of machine and dispatch.
+    pub settings: Settings,
+}
+
+/// Why nothing could be audited.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A path that can't be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The path.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// No file of a known kind.
+    #[error("no .wgsl or .metal file in {0}")]
+    NothingToAudit(String),
+    /// A baseline that is no baseline.
+    #[error("{path} is no baseline: {message}")]
+    Baseline {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Files included by files on disk: beside the including file, or by the path as written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &str, from: &str) -> Option<String> {
+        find(path, from).and_then(|p| std::fs::read_to_string(p).ok())
+    }
+}
+
+/// An included file: beside the including one, in `shared` or `common` there or one level up, or as written.
+fn find(path: &str, from: &str) -> Option<PathBuf> {
+    let dir = Path::new(from).parent().unwrap_or(Path::new(""));
+    let up = dir.parent().unwrap_or(dir);
+    [
+        dir.to_path_buf(),
+        dir.join("shared"),
+        dir.join("common"),
+        up.to_path_buf(),
+        up.join("shared"),
+        up.join("common"),
+        PathBuf::new(),
+    ]
+    .into_iter()
+    .map(|d| d.join(path))
+    .find(|p| p.is_file())
+}
+
+/// Audits every file of a request; files that can't be lowered are rows with the reason.
+pub fn run(request: &Request) -> Result<Report, AuditError> {
+    let mut files = Vec::new();
+    for path in &request.paths {
+        collect(path, &mut files, 0)?;
+    }
+    files.sort();
+    files.dedup();
+    if files.is_empty() {
+        let named: Vec<_> = request.paths.iter().map(|p| p.display().to_string()).collect();
+        return Err(AuditError::NothingToAudit(named.join(", ")));
+    }
+    let reports: Vec<Result<Report, AuditError>> =
+        files.par_iter().map(|path| audit_file(path, request)).collect();
+    let mut report = Report::default();
+    for one in reports {
+        report.merge(one?);
+    }
+    sort(&mut report.findings);
+    Ok(report)
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<(), AuditError> {
+    let fail = |source| AuditError::Read { path: path.display().to_string(), source };
+    if path.is_dir() {
+        if depth > 64 {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(path).map_err(fail)? {
+            let entry = entry.map_err(fail)?.path();
+            let known = entry.extension().is_some_and(|e| e == "wgsl" || e == "metal");
+            let link = entry.symlink_metadata().is_ok_and(|m| m.is_symlink());
+            if (entry.is_dir() && !link) || known {
+                collect(&entry, files, depth + 1)?;
+            }
+        }
+    } else {
+        std::fs::metadata(path).map_err(fail)?;
+        files.push(path.to_path_buf());
+    }
+    Ok(())
+}
+
+fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if path.extension().is_some_and(|e| e == "metal") {
+        return Ok(super::metal::audit_metal(&name, &text, &request.defines, &request.settings));
+    }
+    let mut report = audit_wgsl_text(&name, &text, &request.defines, &request.settings);
+    report.sources.insert(name, text);
+    Ok(report)
+}
+
+/// Preprocesses where needed, then audits.
+fn audit_wgsl_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
+    match compose_foreign(name, text, defines, &Disk) {
+        Ok(composed) => {
+            let included: Vec<String> = composed.files().iter().skip(1).cloned().collect();
+            let mut report = audit_composed(composed, settings);
+            for file in included {
+                if let Some(text) = Disk.read(&file, name) {
+                    report.sources.insert(file, text);
+                }
+            }
+            report
+        }
+        Err(e) => not_analysed(name, "(file)", e.to_string()),
+    }
+}

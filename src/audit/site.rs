@@ -1,0 +1,86 @@
+//! What the front ends hand to the classifier: the accesses of one kernel, still symbolic.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::lanes::{Algebra, AtomId, Value};
+
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// A storage buffer, Metal's `device`.
+    Storage,
+    /// Workgroup memory, Metal's `threadgroup`.
+    Workgroup,
+    /// A uniform buffer, Metal's `constant`.
+    Uniform,
+    /// A texture.
+    Texture,
+}
+
+/// What is done to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessKind {
+    /// Read.
+    Load,
+    /// Write.
+    Store,
+    /// Read, change and write.
+    Atomic,
+}
+
+/// An element of an array of structs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The struct's name.
+    pub(crate) name: String,
+    /// Bytes from one element to the next.
+    pub(crate) stride: u64,
+}
+
+/// How the byte offset came out.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A byte offset into the buffer.
+    Offset(Value),
+    /// Not an address that can be followed, and why.
+    Unknown(String),
+}
+
+/// One access, once per place in the inlined program.
+#[derive(Clone, Debug)]
+pub(crate) struct RawSite {
+    /// The access, in bytes of the text that the front end read.
+    pub(crate) span: Range<usize>,
+    /// The index that differs between lanes, if one does.
+    pub(crate) index_span: Option<Range<usize>>,
+    pub(crate) buffer: String,
+    pub(crate) space: Space,
+    pub(crate) kind: AccessKind,
+    /// Bytes per lane.
+    pub(crate) width: u64,
+    pub(crate) place: Place,
+    pub(crate) conditions: Vec<Value>,
+    pub(crate) enclosing: Vec<AtomId>,
+    pub(crate) record: Option<Record>,
+    /// Distinguishes accesses that the executor traces apart: (function, expression or statement).
+    pub(crate) key: (usize, usize),
+    /// Number of loops around it.
+    pub(crate) depth: usize,
+    /// Rows of a matrix that a subgroup moves as one; 1 for accesses of single lanes.
+    pub(crate) collective: bool,
+}
+
+/// A kernel after its front end.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    pub(crate) name: String,
+    pub(crate) algebra: Algebra,
+    pub(crate) sites: Vec<RawSite>,
+    /// While-conditions of loops whose length was not found, by counter.
+    pub(crate) guards: HashMap<AtomId, Vec<Value>>,
+}
