@@ -45,8 +45,8 @@
 //! scalar of all lanes of a subgroup, and `f16` values are `f32`s rounded after each operation. Divergent
 //! control flow works on lane masks. A subgroup runs until a barrier, then the workgroup's next one; all
 //! must come to the same barrier. Workgroups spread over threads. The code is in the order of its
-//! use: [`layout`], [`instr`] and [`regs`] (what is run), `alu` (operations on lanes), `compile`, `run`,
-//! [`trace`], [`sanitize`].
+//! use: `layout`, `instr` and `regs` (what is run), `alu` (operations on lanes), `compile`, `run`,
+//! `trace`, `sanitize`.
 //!
 //! # What WGSL leaves open
 //!
