@@ -1,16 +1,16 @@
 //! One run: threadgroups one after another, the threads of each as coroutines that switch at rendezvous.
 
-use super::memory::{Memories, Variable};
-use super::object::{HostTable, Object, ThreadIds};
+mod hooks;
+
+use super::memory::Memories;
+use super::object::{Object, ThreadIds};
 use super::shadow::{Met, Moment, Shadow};
 use super::trace::Tracer;
-use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Tenths, Texture, site};
-use crate::metal::MAX_THREADGROUP_BYTES;
+use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Texture, site};
 use crate::metal::location::Place;
 use crate::metal::signature::{Binding, Kernel};
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::c_void;
 use std::sync::PoisonError;
@@ -90,119 +90,6 @@ struct Launch<'a> {
     started: Instant,
     steps: u64,
     threadgroup: u32,
-}
-
-thread_local! {
-    /// The run of this host thread, while a kernel's code is on its stack.
-    static RUNNING: Cell<*mut Launch<'static>> = const { Cell::new(std::ptr::null_mut()) };
-}
-
-/// Gives `f` the run that the hook is called in.
-fn with<R>(f: impl FnOnce(&mut Launch<'static>) -> R) -> R {
-    // SAFETY: kernels run only inside `Launch::threadgroup`, which sets the pointer and, while a kernel's
-    // code runs, holds no reference to the launch. No hook suspends inside `f`.
-    unsafe { f(&mut *RUNNING.get()) }
-}
-
-/// Suspends the current thread in `state`.
-fn wait(state: State) {
-    let yielder = with(|l| {
-        let thread = &mut l.threads[l.current];
-        thread.state = state;
-        thread.yielder
-    });
-    // SAFETY: the yielder belongs to the coroutine that runs this, and lives on its stack.
-    unsafe { (*yielder).suspend(()) };
-}
-
-/// Ends the run with `error`: the thread is suspended for good.
-fn fail(error: RunError) {
-    with(|l| {
-        l.error.get_or_insert(error);
-    });
-    loop {
-        wait(State::Done);
-    }
-}
-
-extern "C" fn threadgroup_variable(id: u32, size: u64, alignment: u64) -> *mut c_void {
-    let storage = with(|l| {
-        let name = l.object.info.variables.iter().find(|v| v.id == id).map_or("threadgroup", |v| &v.name);
-        l.memories.threadgroup(Variable::Number(id), size, alignment, name)
-    });
-    fits(storage)
-}
-
-extern "C" fn threadgroup_argument(index: u32) -> *mut c_void {
-    let storage = with(|l| {
-        let length = l.options.threadgroup_lengths.iter().find(|(i, _)| *i == index).map_or(0, |(_, n)| *n);
-        l.memories.threadgroup(Variable::Argument(index), length, 16, &format!("threadgroup({index})"))
-    });
-    fits(storage)
-}
-
-/// Threadgroup memory that was asked for, if all of it together is not too much.
-fn fits(storage: Option<*mut c_void>) -> *mut c_void {
-    let bytes = with(|l| l.memories.threadgroup_bytes());
-    match storage {
-        Some(p) if bytes <= MAX_THREADGROUP_BYTES => p,
-        _ => {
-            fail(RunError::ThreadgroupMemory { bytes });
-            std::ptr::null_mut()
-        }
-    }
-}
-
-extern "C" fn texture_argument(index: u32) -> *mut c_void {
-    with(|l| l.memories.texture(index))
-}
-
-extern "C" fn threadgroup_barrier(flags: u32, site: u32) {
-    wait(State::Barrier { site, flags });
-}
-
-extern "C" fn simdgroup_barrier(flags: u32, site: u32) {
-    wait(State::SimdBarrier { site, flags });
-}
-
-extern "C" fn simd_exchange(value: *const c_void, size: u32, site: u32) -> *const c_void {
-    with(|l| {
-        let pending = &mut l.threads[l.current].pending;
-        let size = (size as usize).min(pending.len());
-        // SAFETY: the shim passes a value of `size` bytes, at most 64 by its own assertion.
-        unsafe { std::ptr::copy_nonoverlapping(value.cast::<u8>(), pending.as_mut_ptr(), size) };
-    });
-    wait(State::Exchange { site, size });
-    with(|l| l.threads[l.current].exchange.cast())
-}
-
-extern "C" fn unsupported(what: u32) {
-    let what = match what {
-        1 => "sampling a texture",
-        2 => "simdgroup matrices with a simdgroup of other than 32 threads",
-        _ => "a function of the shim",
-    };
-    fail(RunError::Unsupported(what.to_owned()));
-}
-
-extern "C" fn out_of_steps() {
-    let error = with(|l| {
-        l.steps += STEPS_PER_LOOK as u64;
-        // SAFETY: the object's own counter, which only this run touches.
-        unsafe { *l.object.steps = STEPS_PER_LOOK };
-        let time = l.started.elapsed();
-        let over = l.steps >= l.options.max_steps || time >= l.options.max_time;
-        over.then(|| RunError::Endless { steps: l.steps, seconds: Tenths((time.as_millis() / 100) as u64) })
-    });
-    if let Some(error) = error {
-        fail(error);
-    }
-}
-
-extern "C" fn access(address: *const c_void, bytes: u64, site_ix: u32) {
-    if let Err(error) = with(|l| l.access(address as usize, bytes as usize, site_ix)) {
-        fail(error);
-    }
 }
 
 impl Launch<'_> {
@@ -457,17 +344,7 @@ pub(super) fn run(
     };
     // SAFETY: the table and the counters are the object's own, and `running` makes them this run's.
     unsafe {
-        *object.host = HostTable {
-            threadgroup_variable,
-            threadgroup_argument,
-            texture_argument,
-            threadgroup_barrier,
-            simdgroup_barrier,
-            simd_exchange,
-            unsupported,
-            out_of_steps,
-            access,
-        };
+        *object.host = hooks::TABLE;
         *object.steps = STEPS_PER_LOOK;
     }
     let mut stacks: Vec<DefaultStack> = Vec::new();
@@ -545,7 +422,7 @@ fn run_threadgroup(
             stack: (stack.limit().get(), stack.base().get()),
         });
         fibers.push(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
-            with(|l| l.threads[l.current].yielder = yielder);
+            hooks::with(|l| l.threads[l.current].yielder = yielder);
             // Threads would use the same lines of the host's cache if their frames were equally far from the
             // tops of their page-aligned stacks.
             staggered(i, &mut || {
@@ -555,9 +432,9 @@ fn run_threadgroup(
         }));
     }
     let launch: *mut Launch = launch;
-    RUNNING.set(launch.cast());
+    hooks::enter(launch.cast());
     let result = schedule(launch, &mut fibers);
-    RUNNING.set(std::ptr::null_mut());
+    hooks::leave();
     for mut fiber in fibers {
         if !fiber.done() {
             // SAFETY: what is left on the stack is the kernel's, hooks that hold nothing, and `staggered`:
@@ -574,7 +451,7 @@ fn run_threadgroup(
 fn staggered(i: u32, f: &mut dyn FnMut()) {
     let mut pad = [0u8; 64];
     std::hint::black_box(&mut pad);
-    if i % 16 == 0 {
+    if i.is_multiple_of(16) {
         f()
     } else {
         staggered(i % 16 - 1, f)
@@ -585,7 +462,7 @@ fn staggered(i: u32, f: &mut dyn FnMut()) {
 /// Resumes threads until all are done.
 fn schedule(launch: *mut Launch, fibers: &mut [Fiber]) -> Result<(), RunError> {
     let count = fibers.len();
-    // SAFETY (all blocks here): `launch` is exclusively this call's; no reference to it lives while a fiber runs.
+    // SAFETY: here and below `launch` is exclusively this call's; no reference to it lives while a fiber runs.
     let (reverse, current) = unsafe { ((*launch).options.reverse_lanes, (*launch).object.current) };
     loop {
         for n in 0..count {

@@ -119,13 +119,10 @@ impl Memories {
             ));
         }
         for param in &kernel.params {
-            if let Binding::Texture { index } = param.binding {
-                if !param.optional && !textures.iter().any(|t| t.index == index) {
-                    return Err(RunError::NotBound {
-                        name: param.name.clone(),
-                        what: format!("texture {index}"),
-                    });
-                }
+            let Binding::Texture { index } = param.binding else { continue };
+            if !param.optional && !textures.iter().any(|t| t.index == index) {
+                let what = format!("texture {index}");
+                return Err(RunError::NotBound { name: param.name.clone(), what });
             }
         }
         // Zeroed by the system page by page, as it is touched.
