@@ -149,3 +149,32 @@ fn what_must_be_said_is_said_and_nothing_worse() {
         }
     }
 }
+
+#[test]
+fn suppressions_work_by_module_function_and_line_and_unused_ones_are_reported() {
+    let kernel = |before: &str, attribute: &str, comment: &str| {
+        format!(
+            "{before}
+@group(0) @binding(0) var<storage, read> m: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+{attribute}
+fn column(i: u32) -> f32 {{
+    return m[i * 1024u]; {comment}
+}}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {{ o[g.x] = column(g.x); }}
+"
+        )
+    };
+    let codes = |text: String| -> Vec<&'static str> {
+        audit_wgsl("s.wgsl", &text, &Settings::default()).findings.iter().map(|f| f.code).collect()
+    };
+    assert_eq!(codes(kernel("", "", "")), ["strided"]);
+    assert!(codes(kernel("diagnostic(off, marlin.strided);", "", "")).is_empty());
+    assert!(codes(kernel("", "@diagnostic(off, marlin.strided)", "")).is_empty());
+    assert!(codes(kernel("", "", "// marlin: allow(strided) small table")).is_empty());
+    assert_eq!(
+        codes(kernel("diagnostic(off, marlin.scattered);", "", "")),
+        ["strided", "unused-suppression"]
+    );
+}

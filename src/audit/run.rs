@@ -44,13 +44,16 @@ pub enum AuditError {
     },
 }
 
-/// Files included by files on disk: beside the including file, or by the path as written.
-#[derive(Clone, Copy, Debug, Default)]
-struct Disk;
+/// Files included by files on disk, the first of which is `root`.
+#[derive(Clone, Copy, Debug)]
+struct Disk<'a> {
+    root: &'a str,
+}
 
-impl Files for Disk {
+impl Files for Disk<'_> {
     fn read(&self, path: &str, from: &str) -> Option<String> {
-        find(path, from).and_then(|p| std::fs::read_to_string(p).ok())
+        let found = find(path, from).or_else(|| find(path, self.root));
+        found.and_then(|p| std::fs::read_to_string(p).ok())
     }
 }
 
@@ -129,12 +132,13 @@ fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {
 
 /// Preprocesses where needed, then audits.
 fn audit_wgsl_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
-    match compose_foreign(name, text, defines, &Disk) {
+    let disk = Disk { root: name };
+    match compose_foreign(name, text, defines, &disk) {
         Ok(composed) => {
             let included: Vec<String> = composed.files().iter().skip(1).cloned().collect();
             let mut report = audit_composed(composed, settings);
             for file in included {
-                if let Some(text) = Disk.read(&file, name) {
+                if let Some(text) = disk.read(&file, name) {
                     report.sources.insert(file, text);
                 }
             }

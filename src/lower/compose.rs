@@ -423,7 +423,9 @@ impl Composer<'_> {
         let mut words = Words::new(code);
         while let Some((word, is_name)) = words.next() {
             let start = words.at - word.len();
-            match if is_name { self.word(word, 0)? } else { None } {
+            // `@workgroup_size` is no name.
+            let attribute = code[..start].ends_with('@');
+            match if is_name && !attribute { self.word(word, 0)? } else { None } {
                 Some(value) => {
                     if !changed {
                         moved.retain(|(here, _)| (*here as usize) <= start);
