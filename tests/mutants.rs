@@ -87,6 +87,54 @@ const MUTANTS: &[Mutant] = &[
         find: "workgroupBarrier();",
         replace: "",
     },
+    Mutant {
+        kernel: "router/naive",
+        why: "missing barrier: logits that may not have been written",
+        find: "workgroupBarrier();",
+        replace: "",
+    },
+    Mutant {
+        kernel: "router/subgroup",
+        why: "rows beyond the last expert are read",
+        find: "min(expert, params.experts - 1u)",
+        replace: "expert",
+    },
+    Mutant {
+        kernel: "router/tiled",
+        why: "missing barriers: a tile is read while it is written",
+        find: "workgroupBarrier();",
+        replace: "",
+    },
+    Mutant {
+        kernel: "router/tiled_coop",
+        why: "the last, partial step reads into the next row",
+        find: "next < end_unit",
+        replace: "next < end_unit + 16u",
+    },
+    Mutant {
+        kernel: "attention/naive",
+        why: "a query sees one key too many",
+        find: "let n = visible_keys(query);",
+        replace: "let n = min(visible_keys(query) + 1u, params.n_keys);",
+    },
+    Mutant {
+        kernel: "attention/flash",
+        why: "keys that a query must not see count",
+        find: "if key < n_{{R}} {",
+        replace: "if true {",
+    },
+    Mutant {
+        kernel: "attention/flash_coop",
+        why: "outputs are not rescaled when the maximum grows",
+        find: "if any(workgroupUniformLoad(&rescales) != vec4<u32>()) {",
+        replace: "if any(workgroupUniformLoad(&rescales) > vec4<u32>(1000u)) {",
+    },
+    Mutant {
+        kernel: "attention/split",
+        why: "the repeated last key of a partial step counts",
+        find: "s_{{R}}_{{H}} = MASKED;",
+        replace: "s_{{R}}_{{H}} += 0.0;",
+    },
     Mutant { kernel: "patterns/scale_32", why: "wrong group", find: "{{GROUP}}u", replace: "64u" },
 ];
 

@@ -1,5 +1,5 @@
-// Twin of wgsl/attention/flash_coop.wgsl with simdgroup matrices, which are 8×8 on every Apple GPU: 16 queries of
-// a head for each of SUBGROUPS simdgroups, keys in tiles of KEYS; the maximum follows lazily.
+// Twin of wgsl/attention/flash_coop.wgsl with simdgroup matrices, which are 8×8 on every Apple GPU: 64 queries of
+// a head per threadgroup of 4 simdgroups, keys in tiles of KEYS; the maximum follows lazily.
 #include <metal_stdlib>
 #include <metal_simdgroup_matrix>
 using namespace metal;
@@ -26,6 +26,7 @@ kernel void main_(
     constexpr uint PROBABILITY_STRIDE = KEYS + 8;
     constexpr uint DIMS = HEAD_DIM / 8;
     constexpr uint TILES = KEYS / 8;
+    constexpr uint SUBGROUPS = 4;
     constexpr uint QUERIES = 16 * SUBGROUPS;
     constexpr uint THREADS = 32 * SUBGROUPS;
     threadgroup half tiles[BUFFERS * 2 * KEYS * STRIDE];

@@ -1,7 +1,7 @@
 // output[i, h] = softmax_j(q[i, h] · k[j, h / group] · scale + mask[i, j]) · v, in one pass by cooperative matrices
 //
-// As `flash`: a workgroup of SUBGROUPS subgroups of 32 lanes owns 16 queries of a head for each, and walks the
-// keys in tiles of KEYS. Queries stay in matrix registers, the unnormalized output in f32 matrix
+// As `flash`: a workgroup of 4 subgroups of 32 lanes owns 64 queries of a head, a subgroup 16 of them, and walks
+// the keys in tiles of KEYS. Queries stay in matrix registers, the unnormalized output in f32 matrix
 // accumulators. K and V tiles pass through workgroup memory, rows padded by 16 B; 8 bytes per lane and load,
 // so that HEAD_DIM / 4 neighbouring lanes cover a row. A tile is fetched into registers while the one before is
 // used; with BUFFERS = 2 it is stored without waiting for that use to end.
@@ -35,14 +35,14 @@ const ROW = {{HEAD_DIM / 4}}u;
 const STRIDE = {{(HEAD_DIM + 8) / UNIT}}u;
 const SCORE_STRIDE = {{KEYS + 4}}u;
 const PROBABILITY_STRIDE = {{KEYS + 8}}u;
-#define QUERIES {{16 * SUBGROUPS}}
-#define THREADS {{32 * SUBGROUPS}}
+#define QUERIES 64
+#define THREADS 128
 // Queries at first, then for each buffer a tile of K and one of V.
 var<workgroup> tile: array<Unit, {{BUFFERS * 2 * KEYS * (HEAD_DIM + 8) / UNIT}}>;
 var<workgroup> scores: array<f32, {{QUERIES * (KEYS + 4)}}>;
 var<workgroup> probabilities: array<f16, {{QUERIES * (KEYS + 8)}}>;
 // Which subgroups must rescale.
-var<workgroup> rescales: array<u32, {{SUBGROUPS}}>;
+var<workgroup> rescales: vec4<u32>;
 
 fn stage(at: u32, loaded: vec4<f16>) {
 #if TILE == 16
@@ -212,15 +212,9 @@ fn main(
         if sub_lane == 0u {
             rescales[subgroup_id] = u32(any_grown);
         }
-        workgroupBarrier();
-
-        // All invocations read the same here. Cooperative operations need control flow that naga knows to be uniform:
-        // it takes the condition of a loop for that, but not the one of an `if` over a load.
-        var rescale = 0u;
-#for S in 0..SUBGROUPS
-        rescale |= rescales[{{S}}];
-#endfor
-        for (; rescale != 0u; rescale = 0u) {
+        // A barrier, a load and a barrier: cooperative operations need control flow that naga knows to be uniform. A loop
+        // instead of the `if` would pass without the second barrier, but drives the matrices out of registers.
+        if any(workgroupUniformLoad(&rescales) != vec4<u32>()) {
 #for W in 0..HEAD_DIM / KEYS
 #for R in 0..16 / TILE
 #for J in 0..KEYS / TILE
