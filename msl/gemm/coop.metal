@@ -1,5 +1,5 @@
 // Twin of wgsl/gemm/coop.wgsl with simdgroup matrices of 8 x 8: a threadgroup owns BM x BN elements of y, a simdgroup
-// WM x WN of them; steps of BK along K, both tiles in threadgroup memory as [row][k] with rows padded by 16 bytes, the
+// WM x WN of them; steps of BK along K, both tiles in threadgroup memory as [row][k] with rows padded by 8 elements, the
 // next step's loads ahead of the multiplications. Weights are rounded to AB_ELEM after scaling, sums are f32.
 #include <metal_stdlib>
 #include <metal_simdgroup_matrix>

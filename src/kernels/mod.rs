@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod dequant;
+pub mod expert_gemm;
 pub mod gemm;
 pub mod gemv;
 pub mod op;
@@ -27,6 +28,7 @@ pub fn families() -> Vec<Family> {
         gemm::family(),
         attention::family(),
         router::family(),
+        expert_gemm::family(),
     ]
 }
 

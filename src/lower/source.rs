@@ -41,8 +41,8 @@ pub struct Embedded;
 
 /// Every file below `wgsl/common/` and `msl/common/`.
 const COMMON: &[Source] = &[
+    wgsl!("common/activations.wgsl"),
     wgsl!("common/attention.wgsl"),
-    wgsl!("common/eights.wgsl"),
     wgsl!("common/grid.wgsl"),
     wgsl!("common/router.wgsl"),
     wgsl!("common/score_row.wgsl"),

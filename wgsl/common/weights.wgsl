@@ -123,21 +123,49 @@ fn decode_scale(bits: u32) -> f32 {
 #endif
 
 #ifndef OWN_LOAD_SCALE
-// The scale of group `index` of the matrix, without the tensor scale. One 4-byte load.
-fn load_scale(index: u32) -> f32 {
+// The word that holds the scale of group `index`. One 4-byte load.
+fn load_scale_word(index: u32) -> u32 {
 #if SCALE == 0
-    return decode_scale(scales[index >> 1u] >> (16u * (index & 1u)));
+    return scales[index >> 1u];
 #else
-    return decode_scale(scales[index >> 2u] >> (8u * (index & 3u)));
+    return scales[index >> 2u];
 #endif
+}
+
+// The scale of group `index` in its word.
+fn scale_in_word(word: u32, index: u32) -> f32 {
+#if SCALE == 0
+    return decode_scale(word >> (16u * (index & 1u)));
+#else
+    return decode_scale(word >> (8u * (index & 3u)));
+#endif
+}
+
+// The scale of group `index` of the matrix, without the tensor scale.
+fn load_scale(index: u32) -> f32 {
+    return scale_in_word(load_scale_word(index), index);
 }
 #endif
 
-// The zero point of group `index`: stored, 8 for int4, and not looked at for E2M1.
-fn load_zero_point(index: u32) -> f32 {
+// The word that holds the zero point of group `index`, if zero points are stored.
+fn load_zero_point_word(index: u32) -> u32 {
 #if ZERO_POINTS
-    return f32((zero_points[index >> 3u] >> (4u * (index & 7u))) & 15u);
+    return zero_points[index >> 3u];
+#else
+    return 0u;
+#endif
+}
+
+// The zero point of group `index` in its word: stored, 8 for int4, and not looked at for E2M1.
+fn zero_point_in_word(word: u32, index: u32) -> f32 {
+#if ZERO_POINTS
+    return f32((word >> (4u * (index & 7u))) & 15u);
 #else
     return 8.0;
 #endif
+}
+
+// The zero point of group `index`.
+fn load_zero_point(index: u32) -> f32 {
+    return zero_point_in_word(load_zero_point_word(index), index);
 }

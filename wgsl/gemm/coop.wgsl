@@ -4,24 +4,26 @@
 //
 // words   u32  [n, k/8]          8 codes each, along K
 // scales  u32  [...]             packed, groups [n, k/GROUP]
-// x       4 an element         f16 or f32 [m, k]
+// x       8 an element           f16 or f32 [m, k]
 // y       f16 or f32 [m, n]
 // bias    f32  [n]
 //
 // A workgroup owns BM x BN elements of y, a subgroup WM x WN of them as fragments of SIDE x SIDE; a step takes BK of K.
-// Weights are rounded to AB_ELEM after scaling; products are summed in f32. With AB_ELEM = f16, weights beyond 65504 overflow.
-// 1. Per step an invocation loads runs of 4 activations (8 or 16 bytes; neighbours load neighbouring runs of a row) and
-//    runs of 16 codes (8 bytes, within one group: one scale), decodes the codes by bit placement, once per workgroup.
-// 2. Both tiles lie in workgroup memory as [row][k], rows padded by 16 bytes against bank conflicts.
-// 3. The next step's loads are in flight while this step multiplies.
+// Weights are rounded to AB_ELEM after scaling; products are summed in f32. With AB_ELEM = f16, weights beyond 65504
+// overflow.
+// 1. Per step an invocation loads runs of 8 activations (16 or 32 bytes; neighbours load neighbouring runs of a row) and
+//    runs of 16 codes (8 bytes, within one group: one scale). Codes become floats by bit placement, once per workgroup.
+// 2. Both tiles lie in workgroup memory as [row][k], rows padded by 8 elements against bank conflicts.
+// 3. The next step's loads are in flight while this step multiplies: nothing looks at what they bring before it is staged.
 // 4. Fragments have names, not indices: an array would be spilled.
-// 5. Where the whole tile lies in y, f32 fragments are stored as they are (DIRECT); else through workgroup memory, element
-//    by element, so that nothing beyond an edge is written.
-// K_EDGE = 1: the last step may have only BK / 2 of K; zeros fill it up.
+// 5. Results leave through workgroup memory, element by element, so that nothing beyond an edge is written.
+// BUFFERS = 2: a step is staged while slower subgroups still multiply the one before: one barrier per step, not two.
+// K_EDGE = 1: the last step may be partly beyond K; zeros fill it up.
 // SPLIT = 1: workgroup z sums its part of K into partial[z], which sum_splits.wgsl adds up.
 // GROUPED = 1: the rows of x come from a list, see expert_gemm.
-// TILE_VEC = 4: tiles as vectors of 4; 1: as scalars, for Metal, whose matrix loads want a pointer to scalars.
-// Needs subgroups of SUBGROUP lanes and cooperative matrices AB_ELEM x AB_ELEM -> f32 of SIDE x SIDE x SIDE; shader-f16 with f16.
+// TILE_VEC = 8: tiles in runs of 8; 1: in scalars, for Metal, whose matrix loads want a pointer to scalars.
+// Needs subgroups of SUBGROUP lanes and cooperative matrices AB_ELEM x AB_ELEM -> f32 of SIDE x SIDE x SIDE; shader-f16
+// with f16.
 #if X_F16 || Y_F16
 enable f16;
 #endif
@@ -40,7 +42,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;
-@group(0) @binding(3) var<storage, read> x: array<vec4<{{AB_ELEM}}>>;
+@group(0) @binding(3) var<storage, read> x: array<array<vec4<{{AB_ELEM}}>, 2>>;
 @group(0) @binding(4) var<storage, read_write> y: array<{{Y_ELEM}}>;
 #if ZERO_POINTS
 @group(0) @binding(5) var<storage, read> zero_points: array<u32>;
@@ -56,73 +58,97 @@ struct Params {
 #define SUBGROUPS {{BM / WM * (BN / WN)}}
 #define THREADS {{SUBGROUPS * SUBGROUP}}
 // Runs that an invocation stages per step, and runs per row of a tile.
-#define X_RUNS {{BM * BK / 4 / THREADS}}
-#define X_PER_ROW {{BK / 4}}
+#define X_RUNS {{BM * BK / 8 / THREADS}}
+#define X_PER_ROW {{BK / 8}}
 #define W_RUNS {{BN * BK / 16 / THREADS}}
 #define W_PER_ROW {{BK / 16}}
-// A padded row, and a step of SIDE along K, in elements of the tile arrays.
-#define STRIDE {{(BK + PAD) / TILE_VEC}}
-#define F_STEP {{SIDE / TILE_VEC}}
+// Elements of a padded row.
+#define STRIDE {{BK + PAD}}
 #define FRAGMENTS_M {{WM / SIDE}}
 #define FRAGMENTS_N {{WN / SIDE}}
 
-#if TILE_VEC == 4
-var<workgroup> tile_x: array<vec4<{{AB_ELEM}}>, {{BM * STRIDE}}>;
-var<workgroup> tile_w: array<vec4<{{AB_ELEM}}>, {{BN * STRIDE}}>;
+// [buffer][row][k] in runs of TILE_VEC.
+#if TILE_VEC == 8
+var<workgroup> tile_x: array<array<vec4<{{AB_ELEM}}>, 2>, {{BUFFERS * BM * STRIDE / 8}}>;
+var<workgroup> tile_w: array<array<vec4<{{AB_ELEM}}>, 2>, {{BUFFERS * BN * STRIDE / 8}}>;
+#define TILE_STRIDE {{STRIDE / 4}}
+#define FIRST [0]
 #else
-var<workgroup> tile_x: array<{{AB_ELEM}}, {{BM * STRIDE}}>;
-var<workgroup> tile_w: array<{{AB_ELEM}}, {{BN * STRIDE}}>;
+var<workgroup> tile_x: array<{{AB_ELEM}}, {{BUFFERS * BM * STRIDE}}>;
+var<workgroup> tile_w: array<{{AB_ELEM}}, {{BUFFERS * BN * STRIDE}}>;
+#define TILE_STRIDE {{STRIDE}}
+#define FIRST
 #endif
 // A fragment of each subgroup on its way to or from memory.
 var<workgroup> staging: array<f32, {{SUBGROUPS * SIDE * SIDE}}>;
 
-fn stage_x(index: u32, values: vec4<{{AB_ELEM}}>) {
-#if TILE_VEC == 4
-    tile_x[index] = values;
-#else
-#for I in 0..4
-    tile_x[index + {{I}}u] = values[{{I}}];
-#endfor
-#endif
+// Eight activations.
+struct XRun {
+    low: vec4<{{AB_ELEM}}>,
+    high: vec4<{{AB_ELEM}}>,
 }
 
-fn stage_w(index: u32, values: vec4<f32>) {
-    let rounded = vec4<{{AB_ELEM}}>(values);
-#if TILE_VEC == 4
-    tile_w[index] = rounded;
-#else
-#for I in 0..4
-    tile_w[index + {{I}}u] = rounded[{{I}}];
-#endfor
-#endif
-}
-
-// Four activations, of which the first has index `k` in its row and `element` in x.
-fn load_x_run(element: u32, k: u32) -> vec4<{{AB_ELEM}}> {
+// Eight activations, of which the first has index `k` in its row and `element` in x.
+fn load_x_run(element: u32, k: u32) -> XRun {
 #if K_EDGE
     if k >= params.k {
-        return vec4<{{AB_ELEM}}>();
+        return XRun();
     }
 #endif
-    return x[element >> 2u];
+    return XRun(x[element >> 3u][0], x[element >> 3u][1]);
 }
 
-// Sixteen weights with what scales them, before decoding: what is kept while the load is in flight.
+// `element` is the first's place in the tile.
+fn stage_x(element: u32, run: XRun) {
+#if TILE_VEC == 8
+    tile_x[element >> 3u][0] = run.low;
+    tile_x[element >> 3u][1] = run.high;
+#else
+#for I in 0..4
+    tile_x[element + {{I}}u] = run.low[{{I}}];
+    tile_x[element + {{I + 4}}u] = run.high[{{I}}];
+#endfor
+#endif
+}
+
+fn stage_w8(element: u32, low: vec4<{{AB_ELEM}}>, high: vec4<{{AB_ELEM}}>) {
+#if TILE_VEC == 8
+    tile_w[element >> 3u][0] = low;
+    tile_w[element >> 3u][1] = high;
+#else
+#for I in 0..4
+    tile_w[element + {{I}}u] = low[{{I}}];
+    tile_w[element + {{I + 4}}u] = high[{{I}}];
+#endfor
+#endif
+}
+
+// Sixteen weights with the words of their scale and zero point, as loaded.
 struct PackedRun {
     words: vec2<u32>,
-    scale: f32,
-    zero_point: f32,
+    scale_word: u32,
+    zero_point_word: u32,
 }
 
 // Sixteen weights, of which the first has index `k` in its row and `element` in the matrix.
 fn load_w_run(element: u32, k: u32) -> PackedRun {
 #if K_EDGE
     if k >= params.k {
-        return PackedRun(vec2<u32>(), 0.0, 0.0);
+        return PackedRun();
     }
 #endif
     let group_ix = element >> {{GROUP_SHIFT}}u;
-    return PackedRun(words[element >> 4u], load_scale(group_ix) * CODE_SCALE, load_zero_point(group_ix));
+    return PackedRun(words[element >> 4u], load_scale_word(group_ix), load_zero_point_word(group_ix));
+}
+
+// Decodes a run of group `group_ix` into the tile.
+fn stage_w(element: u32, run: PackedRun, group_ix: u32) {
+    let zero_point = zero_point_in_word(run.zero_point_word, group_ix);
+    let factor = scale_in_word(run.scale_word, group_ix) * CODE_SCALE / IN_PLACE;
+#for I in 0..2
+    let codes{{I}} = decode_eight(run.words[{{I}}], zero_point);
+    stage_w8(element + {{8 * I}}u, vec4<{{AB_ELEM}}>(codes{{I}}.low * factor), vec4<{{AB_ELEM}}>(codes{{I}}.high * factor));
+#endfor
 }
 
 @compute @workgroup_size({{THREADS}})
@@ -158,21 +184,21 @@ fn main(
     // not stored.
 #for U in 0..X_RUNS
     let x_line{{U}} = (local_index + {{U * THREADS}}u) / {{X_PER_ROW}}u;
-    let x_k{{U}} = (local_index + {{U * THREADS}}u) % {{X_PER_ROW}}u * 4u;
+    let x_k{{U}} = (local_index + {{U * THREADS}}u) % {{X_PER_ROW}}u * 8u;
 #if GROUPED
     let x_row{{U}} = sorted[first_row + min(x_line{{U}}, n_rows - 1u)] / params.top_k;
 #else
     let x_row{{U}} = first_row + min(x_line{{U}}, n_rows - 1u);
 #endif
     let x_start{{U}} = x_row{{U}} * params.k;
-    let x_tile{{U}} = x_line{{U}} * {{STRIDE}}u + x_k{{U}} / {{TILE_VEC}}u;
+    let x_tile{{U}} = x_line{{U}} * {{STRIDE}}u + x_k{{U}};
     var x_run{{U}} = load_x_run(x_start{{U}} + k_begin + x_k{{U}}, k_begin + x_k{{U}});
 #endfor
 #for U in 0..W_RUNS
     let w_line{{U}} = (local_index + {{U * THREADS}}u) / {{W_PER_ROW}}u;
     let w_k{{U}} = (local_index + {{U * THREADS}}u) % {{W_PER_ROW}}u * 16u;
     let w_start{{U}} = (first_w_row + min(first_column + w_line{{U}}, params.n - 1u)) * params.k;
-    let w_tile{{U}} = w_line{{U}} * {{STRIDE}}u + w_k{{U}} / {{TILE_VEC}}u;
+    let w_tile{{U}} = w_line{{U}} * {{STRIDE}}u + w_k{{U}};
     var w_run{{U}} = load_w_run(w_start{{U}} + k_begin + w_k{{U}}, k_begin + w_k{{U}});
 #endfor
 
@@ -184,7 +210,7 @@ fn main(
     // naga's SPIR-V back end wants the pointer's index and the stride of a store as plain `let`s.
     let slot = subgroup * {{SIDE * SIDE}}u;
     let f_stride = {{SIDE}}u;
-    let tile_stride = {{STRIDE}}u;
+    let tile_stride = {{TILE_STRIDE}}u;
 #for I in 0..FRAGMENTS_M
 #for J in 0..FRAGMENTS_N
     var sum{{I}}_{{J}} = coopLoadT<coop_mat{{SIDE}}x{{SIDE}}<f32, C>>(&staging[slot], f_stride);
@@ -197,18 +223,18 @@ fn main(
 
     for (var k0 = k_begin; k0 < k_end; k0 += {{BK}}u) {
         // Stage.
+#if BUFFERS == 2
+        let x_buffer = (k0 / {{BK}}u & 1u) * {{BM * STRIDE}}u;
+        let w_buffer = (k0 / {{BK}}u & 1u) * {{BN * STRIDE}}u;
+#else
+        let x_buffer = 0u;
+        let w_buffer = 0u;
+#endif
 #for U in 0..X_RUNS
-        stage_x(x_tile{{U}}, x_run{{U}});
+        stage_x(x_buffer + x_tile{{U}}, x_run{{U}});
 #endfor
 #for U in 0..W_RUNS
-        {
-            let factor = w_run{{U}}.scale / IN_PLACE;
-#for I in 0..2
-            let codes{{I}} = decode_eight(w_run{{U}}.words[{{I}}], w_run{{U}}.zero_point);
-            stage_w(w_tile{{U}} + {{8 * I / TILE_VEC}}u, codes{{I}}.low * factor);
-            stage_w(w_tile{{U}} + {{(8 * I + 4) / TILE_VEC}}u, codes{{I}}.high * factor);
-#endfor
-        }
+        stage_w(w_buffer + w_tile{{U}}, w_run{{U}}, (w_start{{U}} + k0 + w_k{{U}}) >> {{GROUP_SHIFT}}u);
 #endfor
         workgroupBarrier();
 
@@ -222,20 +248,22 @@ fn main(
 #endfor
 
         // Multiply.
+        let x_first = (x_buffer + x_fragments) / {{TILE_VEC}}u;
+        let w_first = (w_buffer + w_fragments) / {{TILE_VEC}}u;
 #for S in 0..BK / SIDE
 #for I in 0..FRAGMENTS_M
-        let x{{S}}_{{I}} = coopLoadT<coop_mat{{SIDE}}x{{SIDE}}<{{AB_ELEM}}, A>>(&tile_x[x_fragments + {{I * SIDE * STRIDE + S * F_STEP}}u], tile_stride);
+        let x{{S}}_{{I}} = coopLoadT<coop_mat{{SIDE}}x{{SIDE}}<{{AB_ELEM}}, A>>(&tile_x[x_first + {{(I * SIDE * STRIDE + S * SIDE) / TILE_VEC}}u]{{FIRST}}, tile_stride);
 #endfor
 #for J in 0..FRAGMENTS_N
-        let w{{S}}_{{J}} = coopLoad<coop_mat{{SIDE}}x{{SIDE}}<{{AB_ELEM}}, B>>(&tile_w[w_fragments + {{J * SIDE * STRIDE + S * F_STEP}}u], tile_stride);
-#endfor
+        let w{{S}}_{{J}} = coopLoad<coop_mat{{SIDE}}x{{SIDE}}<{{AB_ELEM}}, B>>(&tile_w[w_first + {{(J * SIDE * STRIDE + S * SIDE) / TILE_VEC}}u]{{FIRST}}, tile_stride);
 #for I in 0..FRAGMENTS_M
-#for J in 0..FRAGMENTS_N
         sum{{I}}_{{J}} = coopMultiplyAdd(x{{S}}_{{I}}, w{{S}}_{{J}}, sum{{I}}_{{J}});
 #endfor
 #endfor
 #endfor
+#if BUFFERS == 1
         workgroupBarrier();
+#endif
     }
 
     // Store.
@@ -243,23 +271,6 @@ fn main(
     let first_y = workgroup_id.z * params.m * params.n;
 #else
     let first_y = 0u;
-#endif
-#if DIRECT
-    if n_rows == {{BM}}u && first_column + {{BN}}u <= params.n {
-        let n_stride = params.n;
-#for I in 0..FRAGMENTS_M
-#for J in 0..FRAGMENTS_N
-        let y{{I}}_{{J}} = first_y + (first_row + subgroup_row + {{I * SIDE}}u) * params.n + first_column + subgroup_column + {{J * SIDE}}u;
-#if SPLIT
-        coopStoreT(sum{{I}}_{{J}}, &y[y{{I}}_{{J}}], n_stride);
-#else
-        let scaled{{I}}_{{J}} = sum{{I}}_{{J}} * params.tensor_scale;
-        coopStoreT(scaled{{I}}_{{J}}, &y[y{{I}}_{{J}}], n_stride);
-#endif
-#endfor
-#endfor
-        return;
-    }
 #endif
 #for I in 0..FRAGMENTS_M
 #for J in 0..FRAGMENTS_N

@@ -22,7 +22,7 @@
 #if Y_F16
 enable f16;
 #endif
-#include "common/eights.wgsl"
+#include "common/activations.wgsl"
 
 struct Params {
     m: u32,
@@ -63,6 +63,26 @@ struct Params {
 
 var<workgroup> tile_x: array<vec4<f32>, {{16 * X_STRIDE}}>; // [k][rows / 4]
 var<workgroup> tile_w: array<vec4<f32>, {{16 * W_STRIDE}}>; // [k][columns / 4]
+
+// A packed word with the words of its scale and zero point, as loaded: nothing waits for a load before it is staged.
+struct PackedEight {
+    word: u32,
+    scale_word: u32,
+    zero_point_word: u32,
+}
+
+// Weights 8·index to 8·index + 7 of the matrix, row after row. Eight weights lie within one group.
+fn load_w8(index: u32) -> PackedEight {
+    let group_ix = index >> {{GROUP_SHIFT - 3}}u;
+    return PackedEight(words[index], load_scale_word(group_ix), load_zero_point_word(group_ix));
+}
+
+fn decode_w8(packed: PackedEight, index: u32) -> Eight {
+    let group_ix = index >> {{GROUP_SHIFT - 3}}u;
+    let factor = scale_in_word(packed.scale_word, group_ix) * CODE_SCALE / IN_PLACE;
+    let codes = decode_eight(packed.word, zero_point_in_word(packed.zero_point_word, group_ix));
+    return Eight(codes.low * factor, codes.high * factor);
+}
 
 @compute @workgroup_size({{THREADS}})
 fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local_index: u32) {
@@ -127,7 +147,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
 #endfor
 #endfor
 #for U in 0..W_UNITS
-        let weights{{U}} = decode_w8(w_unit{{U}});
+        let weights{{U}} = decode_w8(w_unit{{U}}, w_start{{U}} + (k0 >> 3u));
 #for I in 0..4
         tile_w[(w_half{{U}} * 8u + {{I}}u) * {{W_STRIDE}}u + (w_line{{U}} >> 2u)][w_line{{U}} & 3u] = weights{{U}}.low[{{I}}];
         tile_w[(w_half{{U}} * 8u + {{I + 4}}u) * {{W_STRIDE}}u + (w_line{{U}} >> 2u)][w_line{{U}} & 3u] = weights{{U}}.high[{{I}}];

@@ -64,14 +64,19 @@ pub(in crate::kernels) struct CoopTile {
     bk: u32,
     wm: u32,
     wn: u32,
+    /// Tiles in workgroup memory: 2 for one barrier per step.
+    buffers: u32,
 }
 
 /// 4 subgroups of 32 × 32.
-pub(in crate::kernels) const COOP_8: CoopTile = CoopTile { f: 8, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32 };
-/// 8 subgroups of 64 × 32.
-pub(in crate::kernels) const COOP_16: CoopTile = CoopTile { f: 16, bm: 128, bn: 128, bk: 32, wm: 64, wn: 32 };
+pub(in crate::kernels) const COOP_8: CoopTile =
+    CoopTile { f: 8, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32, buffers: 1 };
+/// 4 subgroups of 64 × 64.
+pub(in crate::kernels) const COOP_16: CoopTile =
+    CoopTile { f: 16, bm: 128, bn: 128, bk: 32, wm: 64, wn: 64, buffers: 1 };
 /// 4 subgroups of 32 × 32.
-pub(super) const COOP_16_SMALL: CoopTile = CoopTile { f: 16, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32 };
+pub(in crate::kernels) const COOP_16_SMALL: CoopTile =
+    CoopTile { f: 16, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32, buffers: 1 };
 
 /// Workgroups that parts of K aim for: a few per core of the largest GPUs.
 const SPLIT_TARGET: u64 = 512;
@@ -79,7 +84,7 @@ const SPLIT_TARGET: u64 = 512;
 const SPLIT_LEAST: u32 = 128;
 
 /// Whether elements of a type can be read or written one by one.
-fn elementwise(caps: &Caps, elems: &[Elem]) -> Result<(), Refusal> {
+pub(in crate::kernels) fn elementwise(caps: &Caps, elems: &[Elem]) -> Result<(), Refusal> {
     if elems.contains(&Elem::F16) && !caps.f16 {
         return Err(Refusal::needs("shader-f16"));
     }
@@ -91,7 +96,7 @@ fn elem_name(elem: Elem) -> &'static str {
 }
 
 /// Defines of every product.
-fn defines(weights: &WeightSpec, x: Elem, y: Elem, bias: bool) -> Defines {
+pub(in crate::kernels) fn defines(weights: &WeightSpec, x: Elem, y: Elem, bias: bool) -> Defines {
     weights::defines(weights)
         // Subnormal f16 are exact where they were tried: NVIDIA, llvmpipe. Verification would show a device that
         // flushes them: codes 1 and 9 would come out as 0.
@@ -154,6 +159,10 @@ pub(in crate::kernels) fn coop_shader(
     elementwise(caps, &[x, y])?;
     let ab = if x == Elem::F16 { ScalarType::F16 } else { ScalarType::F32 };
     let f = tile.f;
+    if f == 16 && x == Elem::F32 {
+        // No GPU is known to have them, and tiles of f32 would need more than 32 KiB.
+        return Err(Refusal::needs("f16 activations"));
+    }
     if !caps.has_coop(f, f, f, ab, ScalarType::F32) {
         let ab = elem_name(x);
         return Err(Refusal::needs(format!("cooperative matrices {f}x{f}x{f} of {ab} with sums in f32")));
@@ -167,7 +176,7 @@ pub(in crate::kernels) fn coop_shader(
         return Err(Refusal::needs(format!("subgroups of another size than {subgroup}")));
     }
     // Metal's matrix loads take pointers to scalars.
-    let tile_vec = if f == 8 { 1 } else { 4 };
+    let tile_vec = if f == 8 { 1 } else { 8 };
     let defines = defines(weights, x, y, bias)
         .with("AB_ELEM", elem_name(x))
         .with("SIDE", f)
@@ -176,13 +185,13 @@ pub(in crate::kernels) fn coop_shader(
         .with("BK", tile.bk)
         .with("WM", tile.wm)
         .with("WN", tile.wn)
-        .with("PAD", 16 / x.size_bytes())
+        .with("PAD", 8)
         .with("SUBGROUP", subgroup)
         .with("TILE_VEC", tile_vec)
         .with("K_EDGE", i32::from(!weights.shape().k().is_multiple_of(tile.bk as usize)))
         .with("SPLIT", 0)
         .with("GROUPED", 0)
-        .with("DIRECT", 0);
+        .with("BUFFERS", tile.buffers);
     let shader = Shader::new(wgsl!("gemm/coop.wgsl"), defines);
     Ok(if f == 8 { shader.with_msl(msl!("gemm/coop.metal")) } else { shader })
 }
@@ -203,11 +212,7 @@ pub(super) fn coop(spec: &Spec, caps: &Caps, tile: &CoopTile, split: bool) -> Re
     elementwise(caps, &[spec.y])?;
     let y = if split { Elem::F32 } else { spec.y };
     let bias = spec.bias && !split;
-    let mut shader = coop_shader(&spec.weights, tile, caps, [spec.x, y], bias)?;
-    // A matrix is stored where its rows start at multiples of 16 bytes.
-    if y == Elem::F32 && !bias && spec.n().is_multiple_of(4) {
-        shader.defines.set("DIRECT", 1);
-    }
+    let shader = coop_shader(&spec.weights, tile, caps, [spec.x, y], bias)?;
     tiles(spec, shader, [tile.bm, tile.bn], split)
 }
 

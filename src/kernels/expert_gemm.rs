@@ -1,0 +1,377 @@
+//! Product with the experts that a router chose: `y[t] = Σ_c probs[t, c] · x[t]·W[expert_ids[t, c]]`, for mixtures of experts.
+//!
+//! | operand | elements | layout |
+//! |---|---|---|
+//! | `words`, `scales`, `zero_points` | W `[experts, n, k]` in four bits | as one matrix of `experts·n` rows: see [`crate::quant`] |
+//! | `x` | f16 or f32 `[tokens, k]` | row-major |
+//! | `expert_ids` | u32 `[tokens, top_k]` | row-major; an id of `experts` or more chooses nothing |
+//! | `probs` | f32 `[tokens, top_k]` | row-major |
+//! | `y` | f16 or f32 `[tokens, n]` | row-major |
+//!
+//! A *pair* is a (token, choice), numbered `t·top_k + c`. All experts share one tensor scale; where a checkpoint has one per
+//! expert, multiply `probs` by them. Sums are f32 and in a fixed order: no kernel has atomics, every run gives the same bits.
+//! Experts without a token, all tokens on one expert, and any `top_k` up to the number of experts are cases like others.
+//!
+//! | variant | what differs |
+//! |---|---|
+//! | gather | an invocation per element, which looks its weights up by expert id |
+//! | host_sorted | pairs sorted by expert on the host, then 64 × 64 tiles of one expert's rows |
+//! | sorted | the same, sorted on the GPU by a counting sort |
+//! | sorted_coop_8x8, sorted_coop_16x16, sorted_coop_16x16_small | sorted, with cooperative matrices as in [`gemm`](super::gemm) |
+//! | vector, vector_portable | a matrix-vector product per token and choice, for few tokens; portable: without subgroups |
+//!
+//! The sorted variants run five dispatches: count, scan and scatter (the sort, and the list of tiles), the product, whose rows
+//! go to `expert_outputs[pair]`, and the weighted sum of each token's pairs. The number of tiles is not known on the
+//! host: as many workgroups start as any distribution can need, and those without a tile leave at once.
+//!
+//! # Measured
+//!
+//! NVIDIA H100 80GB, Vulkan, 2026-11-22, f16 to f16, unchecked. 512 tokens per expert, 8 experts of 4096 × 4096, fp4: gather
+//! 508 ms, sorted 4.2, sorted_coop_16x16_small 3.2, sorted_coop_16x16 1.66 (83 TFLOPS, 0.45 of the dense product's 184).
+//! One token, 4 of 32 experts of 2880 × 2880, mxfp4: gather 828 µs, sorted 199, sorted_coop_16x16_small 72, vector_portable
+//! 47, vector 41.
+
+mod plan;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use super::gemm::{encode, near, random_activations};
+use super::op::Operation;
+use super::spec::{
+    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+};
+use super::weights;
+use crate::gpu::{Caps, Plan};
+use crate::quant::{Format, GroupSize, Shape, WeightSpec};
+use plan::{gather, host_sorted, sorted_coop, sorted_register, vector};
+
+/// A product's shapes, format and element types.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    tokens: u32,
+    top_k: u32,
+    experts: u32,
+    /// Of all experts: `experts·n` rows.
+    weights: WeightSpec,
+    tensor_scale: f32,
+    x: Elem,
+    y: Elem,
+}
+
+/// Most experts that the sort has workgroup memory and registers for.
+pub const MAX_EXPERTS: u32 = 2048;
+
+impl Spec {
+    /// `tokens` rows of activations of type `x`, each times `top_k` of `experts` matrices like `expert`, to results of type `y`.
+    /// `tensor_scale` is 1 for formats without one.
+    ///
+    /// # Errors
+    /// A count of 0; `top_k` beyond `experts`; `experts` beyond [`MAX_EXPERTS`]; an operand of 2³² elements or more; `x` or
+    /// `y` no float; `tensor_scale` not finite. The message names the argument.
+    pub fn new(
+        tokens: u32,
+        top_k: u32,
+        experts: u32,
+        expert: WeightSpec,
+        tensor_scale: f32,
+        x: Elem,
+        y: Elem,
+    ) -> Result<Self, Refusal> {
+        for (name, value) in [("tokens", tokens), ("top_k", top_k), ("experts", experts)] {
+            if value == 0 {
+                return Err(Refusal(format!("{name} is 0: there is at least one")));
+            }
+        }
+        if experts > MAX_EXPERTS {
+            return Err(Refusal(format!("experts is {experts}: at most {MAX_EXPERTS} are supported")));
+        }
+        if top_k > experts {
+            return Err(Refusal(format!("top_k is {top_k}, but there are only {experts} experts")));
+        }
+        let shape = expert.shape();
+        let pairs = u64::from(tokens) * u64::from(top_k);
+        for (name, elements) in [
+            ("x", u64::from(tokens) * shape.k() as u64),
+            ("expert_outputs", pairs.saturating_mul(shape.n() as u64)),
+        ] {
+            if elements > u64::from(u32::MAX) {
+                return Err(Refusal(format!(
+                    "{name} has {elements} elements: at most 2^32 - 1 can be indexed"
+                )));
+            }
+        }
+        for (name, elem) in [("x", x), ("y", y)] {
+            if elem == Elem::U32 {
+                return Err(Refusal(format!("{name} is u32: activations and results are f16 or f32")));
+            }
+        }
+        if !tensor_scale.is_finite() {
+            return Err(Refusal(format!("tensor_scale is {tensor_scale}: it must be finite")));
+        }
+        let weights = Shape::new(experts as usize * shape.n(), shape.k())
+            .and_then(|all| WeightSpec::new(all, expert.format(), expert.group()))
+            .map_err(|e| Refusal(format!("experts: {e}")))?;
+        Ok(Self { tokens, top_k, experts, weights, tensor_scale, x, y })
+    }
+
+    fn n(&self) -> u32 {
+        self.weights.shape().n() as u32 / self.experts
+    }
+
+    fn k(&self) -> u32 {
+        self.weights.shape().k() as u32
+    }
+
+    /// Pairs of a token and a choice.
+    fn pairs(&self) -> u32 {
+        self.tokens * self.top_k
+    }
+}
+
+/// Which variant serves a device: the first row whose condition holds and that can run.
+type Rule = (fn(&Spec, &Caps) -> bool, &'static str);
+static RULES: &[Rule] = &[
+    // Below about 32 tokens an expert has too few rows to fill a tile (MLX draws the line there too).
+    (|s, _| s.tokens <= 32, "vector"),
+    (|s, _| s.tokens <= 32, "vector_portable"),
+    // Tiles of 128 rows want experts with at least that many pairs on average.
+    (|s, _| s.pairs() / s.experts >= 96, "sorted_coop_16x16"),
+    (|_, _| true, "sorted_coop_16x16_small"),
+    (|_, _| true, "sorted_coop_8x8"),
+    (|_, _| true, "sorted"),
+];
+
+/// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands) of the matrix of all experts'
+/// rows, `x`, `expert_ids`, `probs`, `y`, and the operation's scratch.
+///
+/// # Errors
+/// The device can run no variant.
+pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
+    let order: Vec<&str> = RULES.iter().filter(|(when, _)| when(spec, caps)).map(|(_, name)| *name).collect();
+    Operation::choose(VARIANTS, &order, spec, caps)
+}
+
+/// How a case's tokens choose their experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Routing {
+    /// Each token `top_k` different ones, all alike.
+    Even,
+    /// Low ids far more often than high ones: most experts have few tokens or none.
+    Skewed,
+    /// Every token the same ones, the last.
+    Same,
+    /// Every third pair an id that is no expert's.
+    Holes,
+}
+
+/// Expert ids of all pairs.
+fn route(spec: &Spec, routing: Routing, rng: &mut Rng) -> Vec<u32> {
+    let experts = u64::from(spec.experts);
+    let mut ids = Vec::with_capacity(spec.pairs() as usize);
+    for _ in 0..spec.tokens {
+        let mut free: Vec<u32> = (0..spec.experts).collect();
+        for choice in 0..spec.top_k {
+            let left = experts - u64::from(choice);
+            let at = match routing {
+                Routing::Same => left - 1,
+                Routing::Skewed => {
+                    rng.below(left).min(rng.below(left)).min(rng.below(left)).min(rng.below(left))
+                }
+                Routing::Even | Routing::Holes => rng.below(left),
+            };
+            ids.push(free.swap_remove(at as usize));
+        }
+    }
+    if routing == Routing::Holes {
+        for (pair, id) in ids.iter_mut().enumerate().filter(|(pair, _)| pair % 3 == 1) {
+            *id = if pair % 2 == 0 { spec.experts } else { u32::MAX };
+        }
+    }
+    ids
+}
+
+/// Inputs, reference and cost.
+fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
+    let matrix = weights::random(&spec.weights, seed);
+    let (tokens, n, k) = (spec.tokens as usize, spec.n() as usize, spec.k() as usize);
+    let (top_k, experts) = (spec.top_k as usize, spec.experts);
+    let mut rng = Rng(seed ^ 0x6578_7065);
+    let x = random_activations(tokens * k, spec.x, &mut rng);
+    let ids = route(spec, routing, &mut rng);
+    let probs: Vec<f32> = (0..tokens * top_k).map(|_| rng.unit().abs()).collect();
+    let mut inputs = weights::inputs(&matrix);
+    inputs.push(Operand { name: "x", bytes: encode(&x, spec.x) });
+    inputs.push(Operand { name: "expert_ids", bytes: bytemuck::cast_slice(&ids).into() });
+    inputs.push(Operand { name: "probs", bytes: encode(&probs, Elem::F32) });
+    let chosen: Vec<u32> = ids.iter().copied().filter(|id| *id < experts).collect();
+    let hit = chosen.iter().collect::<BTreeSet<_>>().len();
+    let moved = spec.weights.total_bytes() / experts as usize * hit
+        + tokens * k * spec.x.size_bytes()
+        + 8 * ids.len()
+        + tokens * n * spec.y.size_bytes();
+    let cost =
+        Cost { useful_bytes: moved as u64, flops: 2 * (chosen.len() * n * k) as u64, space: Space::Storage };
+    // Decoded once, when the first row is asked for: exact but for one rounding to f32.
+    let decoded: OnceLock<Vec<f32>> = OnceLock::new();
+    let (x_elem, y_elem) = (spec.x, spec.y);
+    let row = move |token: usize| -> Vec<Want> {
+        let w = decoded.get_or_init(|| matrix.dequantize());
+        let x = &x[token * k..(token + 1) * k];
+        let column = |j: usize| {
+            let pairs = token * top_k..(token + 1) * top_k;
+            let terms = pairs.filter(|&pair| ids[pair] < experts).flat_map(|pair| {
+                let row = ids[pair] as usize * n + j;
+                let (p, w) = (f64::from(probs[pair]), &w[row * k..(row + 1) * k]);
+                x.iter().zip(w).map(move |(a, b)| p * f64::from(*a) * f64::from(*b))
+            });
+            near(terms, x_elem, y_elem, 0.0)
+        };
+        (0..n).map(column).collect()
+    };
+    let output = Output {
+        name: "y",
+        elem: spec.y,
+        n_rows: tokens,
+        row_len: n,
+        row_cost: (top_k * n * k) as u64,
+        row: Arc::new(row),
+    };
+    Problem { inputs, outputs: vec![output], cost }
+}
+
+/// A row of the table of variants.
+const fn variant(
+    name: &'static str,
+    role: Role,
+    twin: bool,
+    about: &'static str,
+    plan: fn(&Spec, &Caps) -> Result<Plan, Refusal>,
+) -> Variant<Spec> {
+    Variant { name, role, about, plan, twin, problem: None }
+}
+
+static VARIANTS: &[Variant<Spec>] = &[
+    variant("gather", Role::Naive, true, "an invocation per element, weights looked up by expert id", gather),
+    variant(
+        "host_sorted",
+        Role::Advised,
+        true,
+        "pairs sorted on the host, 64x64 register tiles",
+        host_sorted,
+    ),
+    variant(
+        "sorted",
+        Role::Optimized,
+        true,
+        "pairs sorted on the GPU, 64x64 register tiles",
+        sorted_register,
+    ),
+    variant("sorted_coop_8x8", Role::Optimized, true, "sorted, 8x8 cooperative matrices", |s, c| {
+        sorted_coop(s, c, &super::gemm::COOP_8)
+    }),
+    variant(
+        "sorted_coop_16x16",
+        Role::Optimized,
+        false,
+        "sorted, 128x128 tiles of 16x16 matrices",
+        |s, c| sorted_coop(s, c, &super::gemm::COOP_16),
+    ),
+    variant(
+        "sorted_coop_16x16_small",
+        Role::Optimized,
+        false,
+        "sorted, 64x64 tiles of 16x16 matrices",
+        |s, c| sorted_coop(s, c, &super::gemm::COOP_16_SMALL),
+    ),
+    variant("vector", Role::Optimized, true, "a matrix-vector product per token and choice", |s, c| {
+        vector(s, c, true)
+    }),
+    variant("vector_portable", Role::Optimized, true, "vector, sums in workgroup memory", |s, c| {
+        vector(s, c, false)
+    }),
+];
+
+fn cases() -> Vec<Case> {
+    use CaseClass::{Bench, Edge, Smoke};
+    use Elem::{F16, F32};
+    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use GroupSize::{G16, G32, G64, G128};
+    use Routing::{Even, Holes, Same, Skewed};
+    // tokens, top_k, experts, n, k. Edges: one token, one expert, all experts chosen, experts with no token, all tokens on one,
+    // ids that are no expert's; tiles of 64 and 128 rows at −1, 0, +1; blocks of 256 pairs at −1, 0, +1; more experts than the
+    // 256 invocations of the sort; n < 8; K of one group.
+    type Row = (CaseClass, Format, GroupSize, [usize; 5], Elem, Elem, Routing);
+    let table: &[Row] = &[
+        (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F16, F16, Even),
+        (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F32, F32, Even),
+        (Smoke, Mxfp4, G32, [33, 4, 32, 72, 96], F16, F32, Skewed),
+        (Smoke, Int4Asym, G64, [33, 2, 4, 72, 192], F16, F16, Even),
+        (Edge, Fp4, G16, [1, 1, 1, 1, 16], F16, F32, Even),
+        (Edge, Fp4, G16, [1, 3, 3, 7, 16], F32, F32, Even),
+        (Edge, Fp4, G16, [5, 8, 8, 17, 48], F16, F16, Even),
+        (Edge, Fp4, G32, [63, 1, 5, 65, 64], F16, F32, Same),
+        (Edge, Fp4, G32, [64, 1, 2, 63, 96], F32, F32, Same),
+        (Edge, Fp4, G32, [65, 1, 3, 64, 32], F16, F32, Same),
+        (Edge, Fp4, G32, [129, 2, 7, 40, 64], F16, F32, Same),
+        (Edge, Fp4, G64, [255, 1, 16, 33, 64], F32, F16, Skewed),
+        (Edge, Fp4, G128, [128, 2, 16, 12, 128], F16, F32, Skewed),
+        (Edge, Fp4, G16, [257, 1, 300, 8, 32], F32, F32, Even),
+        (Edge, Fp4, G16, [40, 6, 512, 5, 16], F16, F32, Even),
+        (Edge, Int4Sym, G32, [37, 3, 6, 31, 96], F16, F32, Holes),
+        (Edge, Int4Sym, G16, [2, 2, 4, 130, 80], F32, F32, Holes),
+        (Edge, Int4Asym, G16, [43, 2, 3, 43, 48], F16, F32, Even),
+        (Edge, Mxfp4, G32, [9, 4, 32, 66, 160], F32, F32, Even),
+        (Edge, Nvfp4, G16, [70, 2, 5, 34, 144], F16, F16, Skewed),
+        // 512 tokens per expert; gpt-oss-20b's shape; its decode step.
+        (Bench, Fp4, G32, [4096, 1, 8, 4096, 4096], F16, F16, Even),
+        (Bench, Mxfp4, G32, [4096, 4, 32, 2880, 2880], F16, F16, Even),
+        (Bench, Mxfp4, G32, [512, 4, 32, 2880, 2880], F16, F16, Skewed),
+        (Bench, Mxfp4, G32, [1, 4, 32, 2880, 2880], F16, F16, Even),
+        (Bench, Mxfp4, G32, [16, 4, 32, 2880, 2880], F16, F16, Even),
+    ];
+    let case = |&(class, format, group, [tokens, top_k, experts, n, k], x, y, routing): &Row| {
+        let expert = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
+        let expert = expert.expect("the table's shapes are whole groups");
+        let tensor_scale = weights::random_tensor_scale(format);
+        let spec = Spec::new(tokens as u32, top_k as u32, experts as u32, expert, tensor_scale, x, y)
+            .expect("a sound row");
+        let elem = |e| if e == F16 { "f16" } else { "f32" };
+        let shapes = format!("t{tokens}-k{top_k}of{experts}-{n}x{k}");
+        let kind = format!("{routing:?}").to_lowercase();
+        let name = format!("{format}-g{group}-{shapes}-{}-{}-{kind}", elem(x), elem(y));
+        Case::new(name, class, spec, VARIANTS, move |spec, seed| problem(spec, routing, seed))
+    };
+    table.iter().map(case).collect()
+}
+
+/// The family.
+pub fn family() -> Family {
+    Family::new(
+        "expert_gemm",
+        "y[t] = sum of p·(x[t]·W[e]) over the experts of t, W in four bits",
+        VARIANTS,
+        cases(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_specs_name_the_argument() {
+        let expert = WeightSpec::new(Shape::new(64, 32).unwrap(), Format::Fp4, GroupSize::G32).unwrap();
+        let (f16, f32) = (Elem::F16, Elem::F32);
+        let new = |t, k, e, x, y| Spec::new(t, k, e, expert, 1.0, x, y).unwrap_err().to_string();
+        assert!(new(0, 1, 1, f16, f32).starts_with("tokens is 0"));
+        assert!(new(1, 0, 1, f16, f32).starts_with("top_k is 0"));
+        assert!(new(1, 1, 0, f16, f32).starts_with("experts is 0"));
+        assert!(new(1, 9, 8, f16, f32).starts_with("top_k is 9, but there are only 8"));
+        assert!(new(1, 1, MAX_EXPERTS + 1, f16, f32).starts_with("experts is 2049"));
+        assert!(new(1 << 27, 1, 8, f16, f32).starts_with("x has"));
+        assert!(new(1 << 26, 2, 8, f16, f32).starts_with("expert_outputs has"));
+        assert!(new(1, 1, 1, Elem::U32, f32).starts_with("x is u32"));
+        assert!(new(1, 1, 1, f16, Elem::U32).starts_with("y is u32"));
+    }
+}

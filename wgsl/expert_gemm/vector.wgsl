@@ -1,0 +1,131 @@
+// Expert product for few tokens: matrix-vector products, each expert's rows read once per token that chose it.
+//
+//   y[t, j] = tensor_scale * sum over c of probs[t, c] * sum over k of x[t, k] * W[expert_ids[t, c]][j, k]
+//
+// words       8 bytes (16 codes) an element [experts, n, k/16]
+// scales      u32  [...]               packed, groups [experts, n, k/GROUP]
+// x           16-byte elements         8 f16 or 4 f32 each [tokens, k]
+// expert_ids  u32  [tokens, top_k]     an id of EXPERTS or more chooses nothing
+// probs       f32  [tokens, top_k]
+// y           f16 or f32 [tokens, n]
+//
+// A workgroup of TEAMS teams owns TEAMS * ROWS elements of one token's y, a team of LANES invocations ROWS of them. Lane l
+// of a step reads 8 bytes at run base + l of each row: 8·LANES contiguous bytes; its 16 activations serve ROWS rows. The
+// choices of a token follow one another, so that no partial results leave the workgroup and the order of sums is fixed.
+// With SUBGROUPS a team is a subgroup and sums by subgroupAdd; without, in workgroup memory. f32 accumulation.
+#if Y_F16
+enable f16;
+#endif
+#include "common/grid.wgsl"
+#include "common/activations.wgsl"
+
+struct Params {
+    tokens: u32,
+    n: u32,
+    k: u32,
+    top_k: u32,
+    tensor_scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> words: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if X_F16
+@group(0) @binding(3) var<storage, read> x: array<vec4<u32>>;
+#else
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
+#endif
+@group(0) @binding(4) var<storage, read> expert_ids: array<u32>;
+@group(0) @binding(5) var<storage, read> probs: array<f32>;
+@group(0) @binding(6) var<storage, read_write> y: array<{{Y_ELEM}}>;
+#if ZERO_POINTS
+@group(0) @binding(7) var<storage, read> zero_points: array<u32>;
+#endif
+
+#if !SUBGROUPS
+var<workgroup> partial: array<f32, {{TEAMS * LANES * ROWS}}>; // [row][invocation]
+#endif
+
+@compute @workgroup_size({{TEAMS * LANES}})
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(local_invocation_index) local_index: u32,
+#if SUBGROUPS
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+#endif
+) {
+#if SUBGROUPS
+    let team = subgroup;
+#else
+    let team = local_index / {{LANES}}u;
+    let lane = local_index % {{LANES}}u;
+#endif
+    let token = workgroup_id.y;
+    let first_row = (workgroup_id.x * {{TEAMS}}u + team) * {{ROWS}}u;
+    let n_runs = params.k >> 4u;
+    let x_start = token * (params.k >> 3u);
+#for R in 0..ROWS
+    var total{{R}} = 0.0;
+#endfor
+    for (var choice = 0u; choice < params.top_k; choice++) {
+        let pair = token * params.top_k + choice;
+        let expert = expert_ids[pair];
+        if expert < {{EXPERTS}}u {
+            // Rows beyond the end read the last row, and are not stored.
+#for R in 0..ROWS
+            let start{{R}} = (expert * params.n + min(first_row + {{R}}u, params.n - 1u)) * n_runs;
+            var sum{{R}} = 0.0;
+#endfor
+            for (var run = lane; run < n_runs; run += {{LANES}}u) {
+#for R in 0..ROWS
+                let words{{R}} = words[start{{R}} + run];
+                let group{{R}} = (start{{R}} + run) >> {{GROUP_SHIFT - 4}}u;
+                let scale{{R}} = load_scale(group{{R}});
+                let zero{{R}} = load_zero_point(group{{R}});
+#endfor
+#for H in 0..2
+                let x{{H}} = load_x8(x_start + 2u * run + {{H}}u);
+#endfor
+#for R in 0..ROWS
+                {
+                    let factor = scale{{R}} * CODE_SCALE / IN_PLACE;
+                    let codes0 = decode_eight(words{{R}}.x, zero{{R}});
+                    let codes1 = decode_eight(words{{R}}.y, zero{{R}});
+                    let low = dot(codes0.low * factor, x0.low) + dot(codes1.low * factor, x1.low);
+                    let high = dot(codes0.high * factor, x0.high) + dot(codes1.high * factor, x1.high);
+                    sum{{R}} += low + high;
+                }
+#endfor
+            }
+#for R in 0..ROWS
+            total{{R}} += probs[pair] * sum{{R}};
+#endfor
+        }
+    }
+
+#if SUBGROUPS
+#for R in 0..ROWS
+    let row{{R}} = subgroupAdd(total{{R}});
+    if lane == 0u && first_row + {{R}}u < params.n {
+        y[token * params.n + first_row + {{R}}u] = {{Y_ELEM}}(row{{R}} * params.tensor_scale);
+    }
+#endfor
+#else
+#for R in 0..ROWS
+    partial[{{R * TEAMS * LANES}}u + local_index] = total{{R}};
+#endfor
+    workgroupBarrier();
+    if local_index < {{TEAMS * ROWS}}u {
+        let row = workgroup_id.x * {{TEAMS * ROWS}}u + local_index;
+        let start = local_index % {{ROWS}}u * {{TEAMS * LANES}}u + local_index / {{ROWS}}u * {{LANES}}u;
+        var sum = 0.0;
+        for (var i = 0u; i < {{LANES}}u; i++) {
+            sum += partial[start + i];
+        }
+        if row < params.n {
+            y[token * params.n + row] = {{Y_ELEM}}(sum * params.tensor_scale);
+        }
+    }
+#endif
+}
