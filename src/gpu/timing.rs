@@ -53,8 +53,17 @@ mod blocking {
 
     /// Time of a sample that makes timestamp steps and launch gaps negligible.
     const SAMPLE_NS: f64 = 4e6;
+    /// Least time to run before times count.
+    const WARM_UP: Duration = Duration::from_millis(150);
     /// Most runs in one pass.
     const MAX_RUNS: u32 = 256;
+
+    /// Whether the last five samples lie within 3 % of each other.
+    fn steady(samples_ns: &[f64]) -> bool {
+        let Some(last) = samples_ns.last_chunk::<5>() else { return false };
+        let (low, high) = last.iter().fold((f64::MAX, 0.0f64), |(l, h), &s| (l.min(s), h.max(s)));
+        high <= 1.03 * low
+    }
 
     struct Queries {
         set: wgpu::QuerySet,
@@ -85,8 +94,13 @@ mod blocking {
                     e[2]
                 }
             };
-            if runs > 1 {
-                self.sample(copies, &mut next, runs, queries.as_ref())?;
+            // An idle GPU runs at a fraction of its clock (an H100 at 345 of 1,980 MHz) and takes a while to
+            // wake up: run until times have stopped falling.
+            let start = Instant::now();
+            let mut recent = Vec::new();
+            while start.elapsed() < WARM_UP.min(budget) || (start.elapsed() < 4 * budget && !steady(&recent))
+            {
+                recent.push(self.sample(copies, &mut next, runs, queries.as_ref())?);
             }
             let start = Instant::now();
             let mut samples_ns = Vec::new();
