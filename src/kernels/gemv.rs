@@ -17,6 +17,22 @@
 //! | optimized | a subgroup per few rows, 16-byte loads, one pass over the weights for all columns |
 //! | portable | optimized, sums through workgroup memory, decoding in f32: for devices without subgroups or f16 |
 //!
+//! # Measured
+//!
+//! NVIDIA H100 80GB, Vulkan, 2026-11-22, unchecked, 28672 × 8192, f16 activations; a copy reaches 3,012 GB/s.
+//!
+//! | format, batch | naive | optimized | portable |
+//! |---|---|---|---|
+//! | fp4 g32, 1 | 2,277 µs | 57.4 µs, 0.76 of copy | 87.6 µs |
+//! | int4 g32, 1 | 2,174 | 56.8, 0.77 | 61.4 |
+//! | int4-asym g64, 1 | 2,779 | 53.8, 0.78 | 60.2 |
+//! | mxfp4, 1 | 2,247 | 54.9, 0.76 | 87.3 |
+//! | nvfp4, 1 | 2,294 | 60.4, 0.73 | 97.9 |
+//! | fp4 g32, 8 | 15,143 | 769, 0.06 | 1,290 |
+//!
+//! Batch 8 misses its aim of twice batch 1. Four loads in flight instead of one: 964–1,018 µs. Not tried yet: activations
+//! staged in workgroup memory, cooperative matrices (`gemm/coop.wgsl` with 16 rows).
+//!
 //! None of them accumulates in less than f32; `optimized` and `portable` take f16 activations without shader-f16.
 
 use std::sync::Arc;
