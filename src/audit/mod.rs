@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each entry point is walked once, all lanes of a workgroup together, with integers held in the
-//! [lane algebra](lanes). Every access becomes a [`Site`] with the number of 32, 64 and 128-byte blocks
+//! lane algebra. Every access becomes a [`Site`] with the number of 32, 64 and 128-byte blocks
 //! that a request of a subgroup touches, and a verdict. Rules turn sites into [`Finding`]s.
 //!
 //! What is not known is a symbol, and the answer says what it assumed of it. Indices are taken not to

@@ -9,7 +9,7 @@ pub enum ScalarType {
     F32,
 }
 
-/// A cooperative-matrix product C[m,n] += A[m,k]·B[k,n] that a device offers.
+/// A cooperative-matrix product `C[m,n] += A[m,k]·B[k,n]` that a device offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoopShape {
     /// Rows of A and C.
