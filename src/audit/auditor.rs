@@ -53,7 +53,7 @@ pub(crate) fn priority(settings: &Settings) -> Report {
                 continue;
             }
             let label = format!("{}/{}", family.name, variant.name);
-            match case.plan(ix, &super::generous_caps()) {
+            match case.plan(ix, &crate::gpu::Caps::apple()) {
                 Err(e) => report.merge(analyse::not_analysed(&label, Shader::ENTRY, e.to_string())),
                 Ok(plan) => {
                     for d in plan.dispatches {

@@ -44,29 +44,3 @@ pub use run::{AuditError, Request, run};
 pub use settings::Settings;
 pub use site::{AccessKind, Space};
 pub use target::{BankModel, Target};
-
-/// Capabilities under which every variant can be planned: auditing needs no device.
-fn generous_caps() -> crate::gpu::Caps {
-    use crate::gpu::{Caps, CoopShape, DeviceClass, ScalarType};
-    let coop = |ab, c| CoopShape { m: 8, n: 8, k: 8, ab, c };
-    Caps {
-        class: DeviceClass::IntegratedGpu,
-        f16: true,
-        int16: true,
-        subgroups: true,
-        subgroup_size: Some(32),
-        coop: vec![
-            coop(ScalarType::F16, ScalarType::F16),
-            coop(ScalarType::F16, ScalarType::F32),
-            coop(ScalarType::F32, ScalarType::F32),
-        ],
-        max_workgroup_memory: 32 << 10,
-        max_invocations: 1024,
-        max_binding_bytes: 4 << 30,
-        max_buffer_bytes: 4 << 30,
-        max_texture_side: 16_384,
-        max_workgroups: 65_535,
-        timestamps: true,
-        msl: true,
-    }
-}
