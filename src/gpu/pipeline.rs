@@ -1,5 +1,6 @@
 //! Pipelines made from lowered shaders, cached, and bound to buffers by name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Gpu, GpuError, Plan};
@@ -173,6 +174,17 @@ impl Gpu {
             return limit("workgroup", format!("{n} invocations"), self.caps.max_invocations.to_string());
         }
         Ok(())
+    }
+
+    /// The names of the buffers and textures that a plan's shaders bind: an operand that a prepared one
+    /// replaces is not among them, and need not be uploaded. Makes the pipelines.
+    pub fn bound_names(&self, plan: &Plan, language: Language) -> Result<BTreeSet<String>, GpuError> {
+        let mut names = BTreeSet::new();
+        for d in &plan.dispatches {
+            let pipeline = self.pipeline(&d.shader, language)?;
+            names.extend(pipeline.bindings.iter().map(|b| d.buffer_of(&b.name).to_string()));
+        }
+        Ok(names)
     }
 
     /// Binds a plan's dispatches to what `resources` gives for each buffer name. Makes pipelines, bind

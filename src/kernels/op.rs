@@ -57,16 +57,12 @@ impl Operation {
             shader: self.variant.to_string(),
             variable: variable.to_string(),
         };
-        let mut bound = Vec::new();
-        for d in &self.plan.dispatches {
-            let pipeline = gpu.pipeline(&d.shader, Language::Wgsl(Checks::Unchecked))?;
-            bound.extend(pipeline.bindings.iter().map(|b| d.buffer_of(&b.name).to_string()));
-        }
+        let bound = gpu.bound_names(&self.plan, Language::Wgsl(Checks::Unchecked))?;
         let prepared = self.plan.prepare(find).map_err(unbound)?;
         let mut uploaded = Uploaded::default();
         let plain = operands.iter().map(|(name, bytes)| (*name, *bytes));
         for (name, bytes) in plain.chain(prepared.iter().map(|(n, b)| (*n, &b[..]))) {
-            if bound.iter().any(|b| b == name) {
+            if bound.contains(name) {
                 uploaded.buffers.insert(name, gpu.create_buffer_with(name, bytes)?);
             }
         }

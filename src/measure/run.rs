@@ -82,18 +82,13 @@ impl<'a> Workload<'a> {
             |variable: &str| GpuError::Unbound { shader: "plan".to_string(), variable: variable.to_string() };
         let operand = |name: &str| problem.input(name).map(|b| &b[..]);
         let prepared = plan.prepare(operand).map_err(unbound)?;
-        // Only what the shaders bind: an operand that a prepared one replaces is not uploaded.
-        let mut bound = Vec::new();
-        for d in &plan.dispatches {
-            let pipeline = gpu.pipeline(&d.shader, language)?;
-            bound.extend(pipeline.bindings.iter().map(|b| d.buffer_of(&b.name).to_string()));
-        }
+        let bound = gpu.bound_names(plan, language)?;
         let inputs: Vec<(&'static str, &[u8])> = problem
             .inputs
             .iter()
             .map(|o| (o.name, &o.bytes[..]))
             .chain(prepared.iter().map(|(name, bytes)| (*name, &bytes[..])))
-            .filter(|(name, _)| bound.iter().any(|b| b == name))
+            .filter(|(name, _)| bound.contains(*name))
             .collect();
         let input_bytes: u64 = inputs.iter().map(|(_, b)| b.len() as u64).sum();
         let n_copies =
