@@ -3,13 +3,14 @@
 //! `cargo bench --bench kernels -- gemv` runs one family. The first GPU is used; where there is only a
 //! software driver, the small smoke cases run, so that the benches themselves are tested.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wgpu_marlin::gpu::{self, DeviceChoice, DeviceClass, Gpu, Language};
 use wgpu_marlin::kernels::{self, spec::CaseClass};
 use wgpu_marlin::lower::Checks;
-use wgpu_marlin::measure::{Workload, verify};
+use wgpu_marlin::measure::{Operands, Workload, verify};
 
 /// The best GPU, or a software one, or none.
 fn open() -> Option<Gpu> {
@@ -31,7 +32,8 @@ fn kernels(criterion: &mut Criterion) {
                 .warm_up_time(Duration::from_millis(100))
                 .measurement_time(Duration::from_secs(1))
                 .sample_size(10);
-            let mut shared = None;
+            let shared = OnceCell::new();
+            let shared_operands = OnceCell::new();
             for variant in &family.variants {
                 let plan = match case.plan(variant.ix, &gpu.caps) {
                     Ok(plan) => plan,
@@ -41,12 +43,19 @@ fn kernels(criterion: &mut Criterion) {
                     }
                 };
                 let own = case.has_own_problem(variant.ix).then(|| case.problem(variant.ix, 1));
-                let problem =
-                    own.as_ref().unwrap_or_else(|| shared.get_or_insert_with(|| case.problem(variant.ix, 1)));
+                let own_operands = own.as_ref().map(|problem| Operands::new(&gpu, problem));
+                let operands = match &own_operands {
+                    Some(operands) => operands,
+                    None => {
+                        let problem = shared.get_or_init(|| case.problem(variant.ix, 1));
+                        shared_operands.get_or_init(|| Operands::new(&gpu, problem))
+                    }
+                };
+                let problem = operands.problem();
                 let twin = (gpu.caps.msl && variant.twin).then_some((Language::Msl, "msl"));
                 for (language, code) in [(Language::Wgsl(Checks::Unchecked), "wgsl")].into_iter().chain(twin)
                 {
-                    let workload = match Workload::new(&gpu, problem, &plan, language, true) {
+                    let workload = match Workload::new(operands, &plan, language, true) {
                         Ok(workload) => workload,
                         Err(why) => {
                             println!("skipped {}/{}: {why}", family.name, variant.name);

@@ -1,8 +1,9 @@
 //! The one driver of comparisons: generate, run, verify, time, rank.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
-use super::{Cpu, Device, Outputs, Row, RunError, Workload, verify};
+use super::{Cpu, Device, Operands, Outputs, Row, RunError, Workload, verify};
 use crate::exec::TraceMode;
 use crate::gpu::{DeviceClass, GpuError, Language};
 use crate::kernels::spec::{Case, CaseClass, Family, Problem, Role, Space, VariantInfo};
@@ -93,12 +94,9 @@ pub fn compare(
     let mut comparison = Comparison::default();
     let jobs: Vec<_> = families
         .iter()
-        .flat_map(|f| {
-            let cases = f.cases.iter().filter(|c| chosen(c, &options.case));
-            cases.flat_map(move |c| f.variants.iter().map(move |v| (f, c, v)))
-        })
+        .flat_map(|f| f.cases.iter().filter(|c| chosen(c, &options.case)).map(move |c| (f, c)))
         .collect();
-    let n = jobs.len() + 1;
+    let n = 1 + jobs.iter().map(|(f, _)| f.variants.len()).sum::<usize>();
     progress(0, n, "copy ceiling");
     if options.time
         && matches!(device, Device::Gpu(_))
@@ -107,26 +105,31 @@ pub fn compare(
         comparison.ceiling_gbps = row.gbps;
         comparison.rows.push(row);
     }
-    let mut shared: Option<(String, Problem)> = None;
-    for (i, (family, case, variant)) in jobs.into_iter().enumerate() {
-        progress(i + 1, n, &format!("{}/{} {}", family.name, variant.name, case.name));
-        let own;
-        let problem = if case.has_own_problem(variant.ix) {
-            own = case.problem(variant.ix, options.seed);
-            &own
-        } else {
-            let key = format!("{}/{}", family.name, case.name);
-            match &mut shared {
-                Some((k, p)) if *k == key => p,
-                other => &other.insert((key, case.problem(variant.ix, options.seed))).1,
+    let mut done = 0;
+    for (family, case) in jobs {
+        // Generated and uploaded once for all variants that share it.
+        let shared = OnceCell::new();
+        let shared_stage = OnceCell::new();
+        for variant in &family.variants {
+            done += 1;
+            progress(done, n, &format!("{}/{} {}", family.name, variant.name, case.name));
+            let own;
+            let own_stage;
+            let stage = if case.has_own_problem(variant.ix) {
+                own = case.problem(variant.ix, options.seed);
+                own_stage = Stage::new(device, &own);
+                &own_stage
+            } else {
+                let problem = shared.get_or_init(|| case.problem(variant.ix, options.seed));
+                shared_stage.get_or_init(|| Stage::new(device, problem))
+            };
+            for language in languages(device, variant, options) {
+                let mut row = make_row(device, stage, family.name, case, variant, language, options);
+                if stage.problem.cost.space == Space::Storage {
+                    row.ceiling_fraction = row.gbps.zip(comparison.ceiling_gbps).map(|(g, c)| g / c);
+                }
+                comparison.rows.push(row);
             }
-        };
-        for language in languages(device, variant, options) {
-            let mut row = make_row(device, family.name, case, variant, problem, language, options);
-            if problem.cost.space == Space::Storage {
-                row.ceiling_fraction = row.gbps.zip(comparison.ceiling_gbps).map(|(g, c)| g / c);
-            }
-            comparison.rows.push(row);
         }
     }
     fill_speedups(&mut comparison.rows);
@@ -134,6 +137,27 @@ pub fn compare(
         rank_by_traffic(&mut comparison.rows);
     }
     comparison
+}
+
+/// A problem, with its inputs on the device.
+struct Stage<'a> {
+    problem: &'a Problem,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    Cpu(&'a Cpu),
+    Gpu(Operands<'a>),
+}
+
+impl<'a> Stage<'a> {
+    fn new(device: &'a Device, problem: &'a Problem) -> Self {
+        let place = match device {
+            Device::Cpu(cpu) => Place::Cpu(cpu),
+            Device::Gpu(gpu) => Place::Gpu(Operands::new(gpu, problem)),
+        };
+        Self { problem, place }
+    }
 }
 
 /// Within a family and case: rows by fetched bytes, those without at the end.
@@ -155,7 +179,8 @@ pub fn device_row(device: &Device, options: &CompareOptions) -> Option<Row> {
     let variant = family.variants.iter().find(|v| v.role == Role::Ceiling)?;
     let problem = case.problem(variant.ix, options.seed);
     let language = Language::Wgsl(Checks::Unchecked);
-    let mut row = make_row(device, family.name, &case, variant, &problem, language, options);
+    let mut row =
+        make_row(device, &Stage::new(device, &problem), family.name, &case, variant, language, options);
     row.ceiling_fraction = row.gbps.map(|_| 1.0);
     Some(row)
 }
@@ -177,13 +202,14 @@ fn languages(device: &Device, variant: &VariantInfo, options: &CompareOptions) -
 
 fn make_row(
     device: &Device,
+    stage: &Stage<'_>,
     family: &str,
     case: &Case,
     variant: &VariantInfo,
-    problem: &Problem,
     language: Language,
     options: &CompareOptions,
 ) -> Row {
+    let problem = stage.problem;
     let (source, checks) = match language {
         Language::Wgsl(Checks::Checked) => ("wgsl", "checked"),
         Language::Wgsl(Checks::Unchecked) => ("wgsl", "unchecked"),
@@ -221,12 +247,12 @@ fn make_row(
             return row;
         }
     };
-    let ran = match device {
-        Device::Cpu(cpu) => cpu.run(problem, &plan).map(|(outputs, trace)| {
+    let ran = match &stage.place {
+        Place::Cpu(cpu) => cpu.run(problem, &plan).map(|(outputs, trace)| {
             row.fetched_bytes = (cpu.trace != TraceMode::Off).then_some(trace.fetched_bytes);
             (outputs, None)
         }),
-        Device::Gpu(gpu) => Workload::new(gpu, problem, &plan, language, options.time)
+        Place::Gpu(operands) => Workload::new(operands, &plan, language, options.time)
             .and_then(|workload| Ok((workload.run_blocking()?, Some(workload)))),
     };
     let (outputs, workload): (Outputs, _) = match ran {

@@ -12,7 +12,7 @@ mod verify;
 pub use compare::{ChecksChoice, CompareOptions, Comparison, compare, device_row};
 pub use cpu::{Cpu, FETCH_BLOCK_BYTES, Trace, TracedSite};
 pub use device::Device;
-pub use run::{Outputs, RunError, Workload};
+pub use run::{Operands, Outputs, RunError, Workload};
 pub use verify::{Verdict, verify};
 
 use serde::Serialize;

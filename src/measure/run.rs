@@ -1,5 +1,6 @@
 //! A plan with its problem on a device: guarded outputs, rotated inputs, one run.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::Device;
@@ -48,6 +49,38 @@ pub enum RunError {
 /// The bytes of each output, in the problem's order.
 pub type Outputs = Vec<Vec<u8>>;
 
+/// A problem's inputs on a GPU, uploaded when first bound and shared by all variants of a case.
+pub struct Operands<'a> {
+    gpu: &'a Gpu,
+    problem: &'a Problem,
+    /// By number of the copy and name.
+    buffers: RefCell<HashMap<(u64, &'static str), wgpu::Buffer>>,
+}
+
+impl<'a> Operands<'a> {
+    /// Uploads nothing yet.
+    pub fn new(gpu: &'a Gpu, problem: &'a Problem) -> Self {
+        Self { gpu, problem, buffers: RefCell::default() }
+    }
+
+    /// What the inputs belong to.
+    pub fn problem(&self) -> &'a Problem {
+        self.problem
+    }
+
+    /// Copy `ix` of an input; `None` if the problem has no such input.
+    fn buffer(&self, ix: u64, name: &str) -> Result<Option<wgpu::Buffer>, GpuError> {
+        let Some(input) = self.problem.inputs.iter().find(|o| o.name == name) else { return Ok(None) };
+        let mut buffers = self.buffers.borrow_mut();
+        if let Some(buffer) = buffers.get(&(ix, input.name)) {
+            return Ok(Some(buffer.clone()));
+        }
+        let buffer = self.gpu.create_buffer_with(input.name, &input.bytes)?;
+        buffers.insert((ix, input.name), buffer.clone());
+        Ok(Some(buffer))
+    }
+}
+
 /// A plan bound to a problem's buffers on a GPU.
 pub struct Workload<'a> {
     gpu: &'a Gpu,
@@ -58,46 +91,53 @@ pub struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
-    /// Uploads inputs and binds the plan. With `rotate`, inputs are copied until a round over all copies
-    /// exceeds any cache.
+    /// Uploads what is not there yet and binds the plan. With `rotate`, inputs are copied until a round over
+    /// all copies exceeds any cache.
     pub fn new(
-        gpu: &'a Gpu,
-        problem: &'a Problem,
+        operands: &Operands<'a>,
         plan: &Plan,
         language: Language,
         rotate: bool,
     ) -> Result<Self, RunError> {
+        let Operands { gpu, problem, .. } = *operands;
         let mut outputs = Vec::new();
         for o in &problem.outputs {
             let size = (o.size_bytes() as u64).next_multiple_of(4);
             outputs.push(gpu.create_buffer(o.name, GUARD_BYTES + size + GUARD_BYTES)?);
         }
-        let mut scratch = HashMap::new();
+        let mut own = HashMap::new();
         for s in &plan.scratch {
             // Not zero: a kernel must not count on what wgpu happens to leave in fresh memory.
             let bytes = vec![UNWRITTEN; s.size_bytes.next_multiple_of(4) as usize];
-            scratch.insert(s.name, gpu.create_buffer_with(s.name, &bytes)?);
+            own.insert(s.name, gpu.create_buffer_with(s.name, &bytes)?);
         }
         let unbound =
             |variable: &str| GpuError::Unbound { shader: "plan".to_string(), variable: variable.to_string() };
         let operand = |name: &str| problem.input(name).map(|b| &b[..]);
         let prepared = plan.prepare(operand).map_err(unbound)?;
         let bound = gpu.bound_names(plan, language)?;
-        let inputs: Vec<(&'static str, &[u8])> = problem
+        let inputs: Vec<(&str, usize)> = problem
             .inputs
             .iter()
-            .map(|o| (o.name, &o.bytes[..]))
-            .chain(prepared.iter().map(|(name, bytes)| (*name, &bytes[..])))
+            .map(|o| (o.name, o.bytes.len()))
+            .chain(prepared.iter().map(|(name, bytes)| (*name, bytes.len())))
             .filter(|(name, _)| bound.contains(*name))
             .collect();
-        let input_bytes: u64 = inputs.iter().map(|(_, b)| b.len() as u64).sum();
+        let input_bytes: u64 = inputs.iter().map(|(_, len)| *len as u64).sum();
         let n_copies =
             if rotate { PAST_CACHE_BYTES.div_ceil(input_bytes.max(1)).clamp(1, MAX_COPIES) } else { 1 };
         let mut copies = Vec::new();
-        for _ in 0..n_copies {
-            let mut buffers = HashMap::new();
-            for (name, bytes) in &inputs {
+        for copy in 0..n_copies {
+            let mut buffers = own.clone();
+            for (name, bytes) in prepared.iter().filter(|(name, _)| bound.contains(*name)) {
                 buffers.insert(*name, gpu.create_buffer_with(name, bytes)?);
+            }
+            for (name, _) in &inputs {
+                if !buffers.contains_key(name)
+                    && let Some(buffer) = operands.buffer(copy, name)?
+                {
+                    buffers.insert(*name, buffer);
+                }
             }
             let mut textures = HashMap::new();
             for spec in &plan.textures {
@@ -116,8 +156,7 @@ impl<'a> Workload<'a> {
                 if let Some(view) = textures.get(name) {
                     return Some(BindSource::Texture(view));
                 }
-                let buffer = scratch.get(name).or_else(|| buffers.get(name))?;
-                Some(BindSource::Buffer(buffer.as_entire_buffer_binding()))
+                Some(BindSource::Buffer(buffers.get(name)?.as_entire_buffer_binding()))
             };
             copies.push(gpu.bind(plan, language, &resources)?);
         }
@@ -182,7 +221,9 @@ impl Device {
         language: Language,
     ) -> Result<Outputs, RunError> {
         match self {
-            Self::Gpu(gpu) => Workload::new(gpu, problem, plan, language, false)?.run_blocking(),
+            Self::Gpu(gpu) => {
+                Workload::new(&Operands::new(gpu, problem), plan, language, false)?.run_blocking()
+            }
             Self::Cpu(cpu) => Ok(cpu.run(problem, plan)?.0),
         }
     }

@@ -53,30 +53,34 @@ pub(in crate::kernels) const REGISTER_64: RegisterTile = RegisterTile { bm: 64, 
 /// 256 invocations, 16.9 KB of workgroup memory.
 pub(super) const REGISTER_128: RegisterTile = RegisterTile { bm: 128, bn: 128, tm: 8, tn: 8 };
 
-/// The tile of a workgroup and of a subgroup of `coop`.
-pub(in crate::kernels) struct CoopTile {
-    /// Side of a cooperative matrix.
-    f: u32,
+/// How `coop.wgsl` divides its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoopTile {
+    /// Side of a cooperative matrix: 8 or 16.
+    pub side: u32,
     /// Rows of y per workgroup.
-    pub(in crate::kernels) bm: u32,
+    pub bm: u32,
     /// Columns of y per workgroup.
-    pub(in crate::kernels) bn: u32,
-    bk: u32,
-    wm: u32,
-    wn: u32,
+    pub bn: u32,
+    /// Columns of x per step.
+    pub bk: u32,
+    /// Rows of y per subgroup.
+    pub wm: u32,
+    /// Columns of y per subgroup.
+    pub wn: u32,
     /// Tiles in workgroup memory: 2 for one barrier per step.
-    buffers: u32,
+    pub buffers: u32,
 }
 
 /// 4 subgroups of 32 × 32.
 pub(in crate::kernels) const COOP_8: CoopTile =
-    CoopTile { f: 8, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32, buffers: 1 };
+    CoopTile { side: 8, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32, buffers: 1 };
 /// 4 subgroups of 64 × 64.
 pub(in crate::kernels) const COOP_16: CoopTile =
-    CoopTile { f: 16, bm: 128, bn: 128, bk: 32, wm: 64, wn: 64, buffers: 1 };
+    CoopTile { side: 16, bm: 128, bn: 128, bk: 32, wm: 64, wn: 64, buffers: 1 };
 /// 4 subgroups of 32 × 32.
 pub(in crate::kernels) const COOP_16_SMALL: CoopTile =
-    CoopTile { f: 16, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32, buffers: 1 };
+    CoopTile { side: 16, bm: 64, bn: 64, bk: 32, wm: 32, wn: 32, buffers: 1 };
 
 /// Workgroups that parts of K aim for: a few per core of the largest GPUs.
 const SPLIT_TARGET: u64 = 512;
@@ -158,7 +162,7 @@ pub(in crate::kernels) fn coop_shader(
 ) -> Result<Shader, Refusal> {
     elementwise(caps, &[x, y])?;
     let ab = if x == Elem::F16 { ScalarType::F16 } else { ScalarType::F32 };
-    let f = tile.f;
+    let f = tile.side;
     if f == 16 && x == Elem::F32 {
         // No GPU is known to have them, and tiles of f32 would need more than 32 KiB.
         return Err(Refusal::needs("f16 activations"));
@@ -205,26 +209,45 @@ pub(super) fn register_tile(
     elementwise(caps, &[spec.y])?;
     let y = if split { Elem::F32 } else { spec.y };
     let shader = register_shader(&spec.weights, tile, caps, [spec.x, y], spec.bias && !split)?;
-    tiles(spec, shader, [tile.bm, tile.bn], split)
+    tiles(spec, shader, [tile.bm, tile.bn], if split { wanted_splits(spec, [tile.bm, tile.bn]) } else { 1 })
 }
 
 pub(super) fn coop(spec: &Spec, caps: &Caps, tile: &CoopTile, split: bool) -> Result<Plan, Refusal> {
+    let splits = if split { wanted_splits(spec, [tile.bm, tile.bn]) } else { 1 };
+    tuned(spec, caps, tile, splits)
+}
+
+/// The plan of `coop.wgsl` under a tuning, with K in about `splits` parts.
+///
+/// # Errors
+/// The device or the shape does not allow the tuning.
+pub fn tuned(spec: &Spec, caps: &Caps, tile: &CoopTile, splits: u32) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.y])?;
+    let split = splits > 1;
     let y = if split { Elem::F32 } else { spec.y };
     let bias = spec.bias && !split;
     let shader = coop_shader(&spec.weights, tile, caps, [spec.x, y], bias)?;
-    tiles(spec, shader, [tile.bm, tile.bn], split)
+    tiles(spec, shader, [tile.bm, tile.bn], splits)
 }
 
-/// A workgroup per tile; with `split`, per tile and part of K, and a second dispatch that adds the parts up.
-fn tiles(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2], split: bool) -> Result<Plan, Refusal> {
+fn n_tiles(spec: &Spec, [bm, bn]: [u32; 2]) -> [u32; 2] {
+    [spec.n().div_ceil(bn), spec.m.div_ceil(bm)]
+}
+
+/// As many parts of K as fill a large device; 2 at least.
+fn wanted_splits(spec: &Spec, tile: [u32; 2]) -> u32 {
+    let [x, y] = n_tiles(spec, tile);
+    SPLIT_TARGET.div_ceil(u64::from(x) * u64::from(y)).max(2) as u32
+}
+
+/// A workgroup per tile; of several splits, per tile and part of K, and a second dispatch that adds the parts up.
+fn tiles(spec: &Spec, mut shader: Shader, tile: [u32; 2], splits: u32) -> Result<Plan, Refusal> {
     let (n, k) = (spec.n(), spec.k());
-    let [x, y] = [n.div_ceil(bn), spec.m.div_ceil(bm)];
-    if !split {
+    let [x, y] = n_tiles(spec, tile);
+    if splits < 2 {
         return Ok(Plan::one(Dispatch::new(shader, [x, y, 1], &params(spec, k))));
     }
-    let wanted = SPLIT_TARGET.div_ceil(u64::from(x) * u64::from(y)).max(2);
-    let splits = wanted.min(u64::from(k / SPLIT_LEAST)) as u32;
+    let splits = splits.min(k / SPLIT_LEAST);
     if splits < 2 {
         return Err(Refusal::needs(format!("k of at least {} to split", 2 * SPLIT_LEAST)));
     }
