@@ -102,3 +102,42 @@ fn explain_prints_a_rules_page() {
     assert_eq!(marlin(&["explain", "marlin.strided"]).status.code(), Some(0));
     assert_eq!(marlin(&["explain", "nothing"]).status.code(), Some(2));
 }
+
+#[test]
+fn trace_shows_the_executors_counts_beside_the_static_ones() {
+    let traced = |args: &[&str]| {
+        let out = marlin(&[args, &["--trace"]].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+        stdout(&out)
+    };
+    // A kernel of this crate.
+    let text = traced(&["audit", "patterns/strided_32"]);
+    assert!(text.contains("static: 2048 requests of 32 lanes; blocks of 32/64/128 B: 32/32/32"), "{text}");
+    assert!(text.contains("traced: 2048 requests of 32 lanes; blocks of 32/64/128 B: 32/32/32"), "{text}");
+    assert!(!text.contains("DIFFERENT"), "{text}");
+    // A file.
+    let args = ["audit", STRIDED, "--set", "num_workgroups=2", "--buffer", "m=8000000", "--buffer", "o=4096"];
+    let v: serde_json::Value =
+        serde_json::from_str(&traced(&[&args[..], &["--format", "json"]].concat())).unwrap();
+    let site = v["sites"].as_array().unwrap().iter().find(|s| s["buffer"] == "m").unwrap();
+    assert_eq!(site["traced"]["requests"], 32, "{site}");
+    assert_eq!(site["traced"]["blocks128"], site["blocks128"]);
+    assert_eq!(site["traced"]["agrees"], true);
+    for field in ["active_lanes", "blocks32", "blocks64", "blocks32_if_aligned", "useful_bytes"] {
+        assert_eq!(site["traced"][field], site[field], "{field}");
+    }
+}
+
+#[test]
+fn trace_says_what_it_lacks() {
+    let refused = |args: &[&str]| {
+        let out = marlin(&[args, &["--trace"]].concat());
+        assert_eq!(out.status.code(), Some(2));
+        String::from_utf8(out.stderr).unwrap()
+    };
+    assert!(refused(&["audit", STRIDED]).contains("num_workgroups"));
+    assert!(refused(&["audit", STRIDED, "--set", "num_workgroups=2"]).contains("size in bytes of buffer `"));
+    let args = ["audit", STRIDED, "--set", "num_workgroups=2", "--buffer", "m=1", "--buffer", "o=4096"];
+    assert!(refused(&args).contains("needs at least 4"));
+    assert!(refused(&["audit", "gemv/none"]).contains("no variant"));
+}

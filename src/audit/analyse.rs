@@ -75,14 +75,7 @@ fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walke
     if module.overrides.is_empty() {
         return super::naga::walk(module, info, ix, settings).map_err(|e| e.to_string());
     }
-    let mut constants = naga::back::PipelineConstants::default();
-    for (_, o) in module.overrides.iter() {
-        let Some(name) = &o.name else { continue };
-        if let Some(v) = settings.value_of(name) {
-            let key = o.id.map_or_else(|| name.clone(), |id| id.to_string());
-            constants.insert(key, v as f64);
-        }
-    }
+    let constants = constants(module, settings);
     let stage = (ep.stage, ep.name.as_str());
     let (module, info) =
         naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants).map_err(
@@ -95,6 +88,16 @@ fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walke
         )?;
     let ix = module.entry_points.iter().position(|e| e.name == ep.name && e.stage == ep.stage).unwrap_or(0);
     super::naga::walk(&module, &info, ix, settings).map_err(|e| e.to_string())
+}
+
+/// The values of pipeline-overridable constants that the settings give.
+pub(super) fn constants(module: &naga::Module, settings: &Settings) -> naga::back::PipelineConstants {
+    let given = module.overrides.iter().filter_map(|(_, o)| {
+        let name = o.name.as_ref()?;
+        let key = o.id.map_or_else(|| name.clone(), |id| id.to_string());
+        Some((key, settings.value_of(name)? as f64))
+    });
+    given.collect()
 }
 
 /// The place of a span: on its first line only.
@@ -122,7 +125,7 @@ pub(crate) fn conclude(
 ) -> Report {
     let mut report = Report::default();
     let all: Vec<Classified> = walked.sites.iter().map(|raw| classify(walked, raw, settings)).collect();
-    let merged = merge_places(all);
+    let merged = merge_places(all, locate);
     for c in &merged {
         let at = locate(&c.raw.span);
         let source = text_of(&c.raw.span);
@@ -146,11 +149,16 @@ pub(crate) fn conclude(
 }
 
 /// One row per access of the source: inlined and unrolled copies are summed, the worst form wins.
-fn merge_places(all: Vec<Classified>) -> Vec<Classified> {
+fn merge_places(all: Vec<Classified>, locate: &dyn Fn(&std::ops::Range<usize>) -> Label) -> Vec<Classified> {
     let mut merged: Vec<Classified> = Vec::new();
     let mut by_key = std::collections::HashMap::new();
+    let mut places = std::collections::HashMap::new();
     for c in all {
-        let key = (c.raw.key, c.raw.span.clone(), c.raw.buffer.clone(), c.raw.kind, c.raw.width);
+        let place = places.entry(c.raw.span.start).or_insert_with(|| {
+            let l = locate(&c.raw.span);
+            (l.file, l.line, l.column)
+        });
+        let key = (place.clone(), c.raw.buffer.clone(), c.raw.kind, c.raw.width);
         match by_key.get(&key) {
             None => {
                 by_key.insert(key, merged.len());
@@ -158,12 +166,7 @@ fn merge_places(all: Vec<Classified>) -> Vec<Classified> {
             }
             Some(&ix) => {
                 let into: &mut Classified = &mut merged[ix];
-                let sums = match (&into.sums, &c.sums) {
-                    (Some(a), Some(b)) => Some(a.plus(b)),
-                    // Copies that no lane reaches add nothing.
-                    (a, b) if into.confidence == c.confidence => a.or(*b),
-                    _ => None,
-                };
+                let sums = into.sums.zip(c.sums).map(|(a, b)| a.plus(&b));
                 let confidence = into.confidence.min(c.confidence);
                 let assumptions: std::collections::BTreeSet<String> =
                     into.assumptions.iter().chain(&c.assumptions).cloned().collect();
@@ -191,6 +194,7 @@ fn severity_of(p: Pattern) -> u8 {
         Pattern::Broadcast => 3,
         Pattern::SingleLane => 2,
         Pattern::Texture => 1,
+        Pattern::Unreached => 0,
     }
 }
 

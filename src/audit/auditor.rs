@@ -39,12 +39,15 @@ impl MemoryAuditor {
     }
 }
 
+/// The families whose naive kernels [`MemoryAuditor::audit_priority_kernels`] audits.
+pub const PRIORITY_FAMILIES: [&str; 4] = ["dequant", "attention", "router", "expert_gemm"];
+
 /// The naive variants of the families that the priority list names, at their smoke case.
 pub(crate) fn priority(settings: &Settings) -> Report {
     use crate::kernels::spec::{CaseClass, Role};
     let mut report = Report::default();
     for family in crate::kernels::families() {
-        if !["dequant", "attention", "router", "expert_gemm"].contains(&family.name) {
+        if !PRIORITY_FAMILIES.contains(&family.name) {
             continue;
         }
         let Some(case) = family.cases.iter().find(|c| c.class == CaseClass::Smoke) else { continue };
@@ -73,14 +76,17 @@ pub fn audit_shader(shader: &Shader, settings: &Settings) -> Report {
     match compose(source.path, source.text, &shader.defines, &Embedded) {
         Ok(composed) => {
             let mut report = analyse::audit_composed(composed, settings);
-            report.sources.insert(source.path.into(), source.text.into());
-            for s in Embedded::all() {
-                report.sources.insert(s.path.into(), s.text.into());
-            }
+            report.sources.extend(sources_of(shader));
             report
         }
         Err(e) => analyse::not_analysed(source.path, Shader::ENTRY, e.to_string()),
     }
+}
+
+/// The texts that a shader of this crate may be composed of, by name.
+pub(super) fn sources_of(shader: &Shader) -> impl Iterator<Item = (String, String)> {
+    let all = std::iter::once(shader.wgsl).chain(Embedded::all().iter().copied());
+    all.map(|s| (s.path.into(), s.text.into()))
 }
 
 /// Writes the report on the priority kernels to a file: findings, then every access.

@@ -33,6 +33,8 @@ pub enum Pattern {
     BankConflict,
     /// A texture: addresses are not visible.
     Texture,
+    /// No lane of the dispatch comes to it.
+    Unreached,
     /// Could not be followed; the assumptions say why.
     Unknown,
 }
@@ -51,6 +53,7 @@ impl Pattern {
             Pattern::Scattered => "scattered",
             Pattern::BankConflict => "bank-conflict",
             Pattern::Texture => "texture",
+            Pattern::Unreached => "unreached",
             Pattern::Unknown => "unknown",
         }
     }
@@ -165,12 +168,26 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         Coverage::Sampled => Confidence::Estimated,
     };
     out.assumptions = counted.assumptions.iter().map(describe_assumption).collect();
-    if counted.sums.requests == 0 {
-        out.reason = Some("no lane was found to reach it".into());
-        out.assumptions.push("no lane was found to reach it".into());
-        return out;
+    if out.assumptions.is_empty() {
+        out.assumptions.extend(match counted.coverage {
+            Coverage::Complete => None,
+            Coverage::Residues => Some("the number of requests depends on a loop of unknown length".into()),
+            Coverage::Sampled => {
+                Some("counted over a sample of the requests, of which there are many".into())
+            }
+        });
     }
     out.sums = Some(counted.sums);
+    if counted.sums.requests == 0 {
+        out.pattern = Pattern::Unreached;
+        return out;
+    }
+    if raw.collective
+        && let Some(s) = &mut out.sums
+    {
+        // Lines are counted as one per lane, but the whole subgroup moves them.
+        s.active_lanes = s.requests * u128::from(settings.subgroup_size);
+    }
     let form = form_of(&counted, raw.width);
     out.pattern = form.pattern;
     out.distinct = form.distinct;
@@ -219,6 +236,7 @@ fn describe_assumption(a: &Assumption) -> String {
         Assumption::DataCondition(why) => {
             format!("all lanes take part, though a condition depends on {why}")
         }
+        Assumption::Condition(name) => format!("reached whatever `{name}` is"),
         Assumption::Grid(name, n) => format!("`{name}` ends at {n}, where its guard or clamp does"),
         Assumption::AllLanes => "all lanes take part, though the condition was not found to hold".into(),
     }

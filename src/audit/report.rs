@@ -6,6 +6,7 @@ use super::classify::{Classified, Confidence, Pattern};
 use super::finding::Finding;
 use super::settings::Settings;
 use super::site::{AccessKind, Space};
+use super::trace::Traced;
 use crate::exec::{BLOCK_SIZES, Traffic};
 
 /// One access of a kernel, with what it costs. Counts are averages per request.
@@ -61,6 +62,9 @@ pub struct Site {
     /// The bank model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bank_model: Option<&'static str>,
+    /// What a traced run counted at the same access, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traced: Option<Traced>,
     /// The access's text.
     #[serde(skip)]
     pub source: String,
@@ -106,6 +110,7 @@ impl Site {
             assumptions: c.assumptions.clone(),
             bank_ways: c.bank_ways.map(|w| w.0).filter(|_| in_workgroup),
             bank_model: in_workgroup.then(|| settings.banks.name()),
+            traced: None,
             source,
             traffic: c.traffic(),
         }

@@ -1,5 +1,6 @@
 //! Auditing files and directories.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -7,7 +8,8 @@ use rayon::prelude::*;
 use super::analyse::{audit_composed, not_analysed, sort};
 use super::report::Report;
 use super::settings::Settings;
-use crate::lower::{Defines, Files, compose_foreign};
+use super::trace::{TraceError, trace_wgsl};
+use crate::lower::{Defines, Files, LowerError, Lowered, compose_foreign};
 
 /// What to audit, and with what knowledge.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +118,26 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<(), Au
         files.push(path.to_path_buf());
     }
     Ok(())
+}
+
+/// Audits and traces one WGSL file: see [`trace_wgsl`].
+pub fn trace_file(
+    path: &Path,
+    defines: &Defines,
+    settings: &Settings,
+    buffers: &BTreeMap<String, Vec<u8>>,
+) -> Result<Report, TraceError> {
+    let name = path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
+    let disk = Disk { root: &name };
+    let composed = compose_foreign(&name, &text, defines, &disk).map_err(LowerError::from)?;
+    let files = composed.files().to_vec();
+    let mut report = trace_wgsl(&Lowered::new(composed)?, settings, buffers)?;
+    let included = files.into_iter().skip(1).filter_map(|f| disk.read(&f, &name).map(|text| (f, text)));
+    report.sources.extend(included);
+    report.sources.insert(name, text);
+    Ok(report)
 }
 
 fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {

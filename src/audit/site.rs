@@ -67,8 +67,6 @@ pub(crate) struct RawSite {
     pub(crate) conditions: Vec<Value>,
     pub(crate) enclosing: Vec<AtomId>,
     pub(crate) record: Option<Record>,
-    /// Distinguishes accesses that the executor traces apart: (function, expression or statement).
-    pub(crate) key: (usize, usize),
     /// Number of loops around it.
     pub(crate) depth: usize,
     /// Rows of a matrix that a subgroup moves as one; 1 for accesses of single lanes.

@@ -1,9 +1,14 @@
 //! `marlin audit`: what each memory access of a kernel moves, and why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wgpu_marlin::audit::{
-    BankModel, Baseline, MemoryAuditor, Report, Request, Settings, Severity, Target, render, run as audit,
+    BankModel, Baseline, MemoryAuditor, PRIORITY_FAMILIES, Report, Request, Settings, Severity, Target,
+    audit_case, render, run as audit, trace_case, trace_file,
+};
+use wgpu_marlin::kernels::{
+    self,
+    spec::{CaseClass, Role, VariantInfo},
 };
 use wgpu_marlin::lower::Defines;
 
@@ -11,7 +16,8 @@ use super::{Failure, json, print_out, write_out};
 
 #[derive(clap::Args)]
 pub(crate) struct AuditArgs {
-    /// Files and directories with .wgsl and .metal; the current directory by default.
+    /// Files and directories with .wgsl and .metal, the current directory by default; or kernels of this crate as
+    /// FAMILY or FAMILY/VARIANT, with the parameters of a case.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Audit the naive kernels of this crate instead.
@@ -41,6 +47,16 @@ pub(crate) struct AuditArgs {
     /// List every access, good ones included.
     #[arg(long)]
     sites: bool,
+    /// Run the kernels on the CPU executor and print what it counts beside the static counts. Kernels of this
+    /// crate need nothing more; a WGSL file needs its integers and num_workgroups by --set, and --buffer.
+    #[arg(long)]
+    trace: bool,
+    /// For --trace, a storage buffer: its size in bytes, filled with zeros, or a file with its contents.
+    #[arg(long = "buffer", value_name = "NAME=BYTES|FILE")]
+    buffers: Vec<String>,
+    /// For kernels of this crate, the case; the first smoke case by default.
+    #[arg(long)]
+    case: Option<String>,
     /// Leave out the findings in FILE.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -51,6 +67,9 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "info|warning|error")]
     deny: Option<String>,
 }
+
+/// Larger buffers for `--trace` are surely a slip.
+const MOST_BUFFER_BYTES: usize = 4 << 30;
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Format {
@@ -63,17 +82,7 @@ enum Format {
 pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     let deny: Option<Severity> = args.deny.as_deref().map(str::parse).transpose().map_err(Failure::new)?;
     let settings = settings(args)?;
-    let mut report = if args.priority {
-        MemoryAuditor::new(".").with_settings(settings).audit_priority_kernels()
-    } else {
-        let mut defines = Defines::new();
-        for d in &args.define {
-            let (name, value) = d.split_once('=').unwrap_or((d, "1"));
-            defines.set(name, value);
-        }
-        let paths = if args.paths.is_empty() { vec![PathBuf::from(".")] } else { args.paths.clone() };
-        audit(&Request { paths, defines, settings })?
-    };
+    let mut report = report(args, settings)?;
     if let Some(path) = &args.write_baseline {
         write_out(path, &Baseline::of(&report).to_json())?;
     }
@@ -84,6 +93,12 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     if report.kernels.iter().all(|k| !k.analysed) && !report.kernels.is_empty() {
         return Err(Failure::new("no kernel could be analysed"));
     }
+    let differ = report.disagreements().count();
+    if differ > 0 {
+        return Err(Failure::new(format!(
+            "{differ} exact counts are not what was traced: please report this"
+        )));
+    }
     match (deny, report.worst()) {
         (Some(level), Some(worst)) if worst >= level => {
             let denied = report.findings.iter().filter(|f| f.severity >= level).count();
@@ -93,11 +108,95 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     }
 }
 
+fn report(args: &AuditArgs, settings: Settings) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    if args.priority {
+        if !args.trace {
+            return Ok(MemoryAuditor::new(".").with_settings(settings).audit_priority_kernels());
+        }
+        for family in PRIORITY_FAMILIES {
+            kernels_of(family, &mut report, &settings, args, |v| v.role == Role::Naive)?;
+        }
+        return Ok(report);
+    }
+    let mut defines = Defines::new();
+    for d in &args.define {
+        let (name, value) = d.split_once('=').unwrap_or((d, "1"));
+        defines.set(name, value);
+    }
+    let paths = if args.paths.is_empty() { vec![PathBuf::from(".")] } else { args.paths.clone() };
+    let (own, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|p| !p.exists() && is_own(p));
+    for path in own {
+        kernels_of(&path.display().to_string(), &mut report, &settings, args, |_| true)?;
+    }
+    if args.trace {
+        let buffers = args.buffers.iter().map(|b| buffer(b)).collect::<Result<_, _>>()?;
+        for path in files {
+            report.merge(trace_file(&path, &defines, &settings, &buffers)?);
+        }
+    } else if !files.is_empty() {
+        report.merge(audit(&Request { paths: files, defines, settings })?);
+    }
+    Ok(report)
+}
+
+/// Whether a path that is no file names a family of this crate.
+fn is_own(path: &Path) -> bool {
+    let first = path.components().next().map(|c| c.as_os_str().to_owned());
+    kernels::families().iter().any(|f| first.as_deref() == Some(f.name.as_ref()))
+}
+
+/// Adds the kernels that `name` chooses, each at its case, traced where that was asked for.
+fn kernels_of(
+    name: &str,
+    report: &mut Report,
+    settings: &Settings,
+    args: &AuditArgs,
+    keep: impl Fn(&VariantInfo) -> bool,
+) -> Result<(), Failure> {
+    for family in kernels::select(kernels::families(), &[name.to_string()])? {
+        let case = match &args.case {
+            None => family.cases.iter().find(|c| c.class == CaseClass::Smoke),
+            Some(name) => family.cases.iter().find(|c| c.name == *name),
+        };
+        let case = case.ok_or_else(|| Failure::new(format!("{} has no such case", family.name)))?;
+        for variant in family.variants.iter().filter(|v| keep(v)) {
+            let failed = |e: &dyn std::fmt::Display| {
+                Failure::new(format!("{}/{} at {}: {e}", family.name, variant.name, case.name))
+            };
+            report.merge(if args.trace {
+                trace_case(case, variant.ix, settings).map_err(|e| failed(&e))?
+            } else {
+                audit_case(case, variant.ix, settings).map_err(|e| failed(&e))?
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `NAME=BYTES` or `NAME=FILE`.
+fn buffer(text: &str) -> Result<(String, Vec<u8>), Failure> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| Failure::new(format!("--buffer {text}: write NAME=BYTES or NAME=FILE")))?;
+    let bytes = match value.parse::<usize>() {
+        Ok(n) if n <= MOST_BUFFER_BYTES => vec![0; n],
+        Ok(n) => {
+            return Err(Failure::new(format!(
+                "--buffer {name}: {n} bytes are more than {MOST_BUFFER_BYTES}"
+            )));
+        }
+        Err(_) => std::fs::read(value).map_err(|e| Failure::new(format!("--buffer {name}: {value}: {e}")))?,
+    };
+    Ok((name.into(), bytes))
+}
+
 fn print(args: &AuditArgs, report: &Report) -> Result<(), Failure> {
     let text = match args.format {
         Format::Text => {
             let sites = if args.sites { render::sites(report) + "\n" } else { String::new() };
-            sites + &render::text(report)
+            let traced = if args.trace { render::traced(report) + "\n" } else { String::new() };
+            sites + &traced + &render::text(report)
         }
         Format::Json => json(report)?,
         Format::Sarif => json(&render::sarif(report))?,

@@ -34,6 +34,8 @@ impl Default for Cpu {
 /// An access of a shader with its traffic.
 #[derive(Clone, Debug)]
 pub struct TracedSite {
+    /// Which dispatch of the plan.
+    pub dispatch_ix: usize,
     /// The shader's label.
     pub shader: String,
     /// The access in the source.
@@ -117,7 +119,7 @@ impl Cpu {
             textures.insert(t.name, texture);
         }
         let mut trace = Trace { complete: true, ..Trace::default() };
-        for d in &plan.dispatches {
+        for (dispatch_ix, d) in plan.dispatches.iter().enumerate() {
             let label = d.shader.label();
             let lowered = d.shader.lower().map_err(GpuError::from)?;
             let failed = |message: String| RunError::Executor { shader: label.clone(), message };
@@ -153,6 +155,7 @@ impl Cpu {
             trace.fetched_bytes +=
                 (u128::from(fetched) * u128::from(run.workgroups) / u128::from(traced)) as u64;
             trace.sites.extend(run.sites.into_iter().map(|site| TracedSite {
+                dispatch_ix,
                 shader: label.clone(),
                 at: lowered.composed.locate(site.span.to_range().map_or(0, |r| r.start as u32)),
                 site,

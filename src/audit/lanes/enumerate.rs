@@ -44,6 +44,8 @@ pub(crate) enum Assumption {
     Large(String),
     /// Lanes for which this data-dependent condition holds are taken to be all.
     DataCondition(String),
+    /// This uniform condition is taken to hold, by the name of what it depends on.
+    Condition(String),
     /// The number of workgroups was inferred from a guard or clamp: (symbol, count).
     Grid(String, u64),
     /// No lane was found to take part; all were taken to.
@@ -95,7 +97,8 @@ pub(crate) fn for_each_request(
     let (walked, shifting) = plan.split_symbols(&conditions);
     let shifts = plan.shifts(&shifting);
     let repeat = plan.repeats(&walked, &shifting);
-    if plan.run(&conditions, &walked, &shifts, repeat, budget, visit) == 0 && !conditions.is_empty() {
+    let found = plan.run(&conditions, &walked, &shifts, repeat, budget, visit);
+    if found == 0 && !conditions.is_empty() && plan.coverage != Coverage::Complete {
         plan.assumptions.insert(Assumption::AllLanes);
         plan.coverage = Coverage::Sampled;
         plan.run(&[], &walked, &shifts, repeat, budget, visit);
@@ -120,7 +123,7 @@ impl Plan<'_, '_> {
     }
 
     /// Conditions that decide which lanes take part. Uniform ones with unknown symbols are left out:
-    /// where they fail, there is no request.
+    /// where they fail, there is no request, so that only the number of requests is not known.
     fn usable_conditions(&mut self) -> Vec<Value> {
         let mut kept = Vec::new();
         for c in self.access.conditions {
@@ -132,6 +135,11 @@ impl Plan<'_, '_> {
             let all_known = self.algebra.symbols_in(c).iter().all(|&s| self.known(s));
             if all_known || self.algebra.varies(c) || !self.algebra.varies_not_at_all(c) {
                 kept.push(c.clone());
+            } else {
+                let unknown = self.algebra.symbols_in(c).into_iter().find(|&s| !self.known(s));
+                let name = unknown.and_then(|s| self.algebra.symbol_of(s)).map(|s| s.name.clone());
+                self.assumptions.insert(Assumption::Condition(name.unwrap_or_default()));
+                self.coverage = self.coverage.max(Coverage::Residues);
             }
         }
         kept
@@ -706,7 +714,7 @@ impl Walk<'_, '_> {
 
 impl Algebra {
     /// Uniform over the whole workgroup, not only over each subgroup.
-    fn varies_not_at_all(&self, v: &Value) -> bool {
+    pub(crate) fn varies_not_at_all(&self, v: &Value) -> bool {
         v.0.iter().all(|(m, c)| {
             matches!(c, Lanes::Uniform(_))
                 && m.iter().all(|&a| match self.atom(a) {

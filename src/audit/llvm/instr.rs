@@ -47,19 +47,19 @@ impl Walker<'_> {
         }
     }
 
-    pub(super) fn instruction(&mut self, i: &Instruction, ix: usize) {
+    pub(super) fn instruction(&mut self, i: &Instruction) {
         if let Some(id) = i.debug
             && self.ir.locations.place(id).is_some()
         {
             self.last_place = id;
         }
-        let value = self.compute(&i.op, ix);
+        let value = self.compute(&i.op);
         if let Some(name) = &i.result {
             self.values.insert(name.clone(), value);
         }
     }
 
-    fn compute(&mut self, op: &Ir, ix: usize) -> Val {
+    fn compute(&mut self, op: &Ir) -> Val {
         match op {
             Ir::Binary(name, ty, a, b) => {
                 let (a, b) = (self.operand(a), self.operand(b));
@@ -89,15 +89,15 @@ impl Walker<'_> {
                 self.cast(name, from, v, to)
             }
             Ir::Gep(ty, base, indices) => self.gep(ty, base, indices),
-            Ir::Load(ty, p) => self.load(ty, p, ix),
+            Ir::Load(ty, p) => self.load(ty, p),
             Ir::Store((ty, _), p) => {
                 let p = self.operand(p);
-                self.record(&p, AccessKind::Store, ty, ix);
+                self.record(&p, AccessKind::Store, ty);
                 Val::Other(None)
             }
             Ir::Atomic(ty, p) => {
                 let p = self.operand(p);
-                self.record(&p, AccessKind::Atomic, ty, ix);
+                self.record(&p, AccessKind::Atomic, ty);
                 self.unknown(ty, Some("the result of an atomic operation".into()))
             }
             Ir::Call(name, ty, args) => self.call(name, ty, args),
@@ -355,9 +355,9 @@ impl Walker<'_> {
         Val::Pointer(p)
     }
 
-    fn load(&mut self, ty: &Ty, p: &Operand, ix: usize) -> Val {
+    fn load(&mut self, ty: &Ty, p: &Operand) -> Val {
         let pointer = self.operand(p);
-        self.record(&pointer, AccessKind::Load, ty, ix);
+        self.record(&pointer, AccessKind::Load, ty);
         let Val::Pointer(p) = pointer else { return self.unknown(ty, None) };
         let differs = self.why_int(&p.offset);
         match &p.base {
@@ -404,7 +404,7 @@ impl Walker<'_> {
         }
     }
 
-    fn record(&mut self, pointer: &Val, kind: AccessKind, ty: &Ty, ix: usize) {
+    fn record(&mut self, pointer: &Val, kind: AccessKind, ty: &Ty) {
         if self.quiet > 0 {
             return;
         }
@@ -448,7 +448,6 @@ impl Walker<'_> {
             conditions: self.conditions.clone(),
             enclosing: self.enclosing.clone(),
             record: p.record.clone(),
-            key: (0, ix),
             depth: self.depth,
             collective: false,
         });

@@ -118,7 +118,7 @@ impl Walker<'_> {
                         }
                     }
                 } else {
-                    self.instruction(instruction, b * 65_536 + ix);
+                    self.instruction(instruction);
                 }
             }
             if pushed {

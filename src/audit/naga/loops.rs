@@ -11,8 +11,6 @@ use crate::audit::lanes::{Algebra, AtomId, Evaluated, Int, Op, Symbol, SymbolKin
 
 /// Longest loop that is unrolled where its variables don't step evenly.
 const MOST_UNROLLED: usize = 40;
-/// Most iterations counted one by one.
-const MOST_TRIPS: i64 = 1 << 16;
 
 /// A variable that a loop may change: frame and index.
 type Root = (usize, usize);
@@ -151,9 +149,9 @@ impl<'a> Walker<'a> {
         self.enclosing.push(k);
         self.depth += 1;
         let first = self.sites.len();
-        self.header_sites = None;
+        let outer_header = self.header_sites.take();
         let (flow, _) = self.iteration(body, continuing, break_if, header)?;
-        let header_end = self.header_sites.take();
+        let header_end = std::mem::replace(&mut self.header_sites, outer_header);
         self.depth -= 1;
         self.enclosing.pop();
         if let (Some(end), true) = (header_end, at_top) {
@@ -409,7 +407,7 @@ impl<'a> Walker<'a> {
         for g in guards {
             let g = self.alg.substitute(g, &mut known);
             let g = self.one_later(&g, id);
-            if trips.is_none() || self.alg.varies(&g) {
+            if trips.is_none() || !self.alg.varies_not_at_all(&g) {
                 reached.push(g);
             }
         }
@@ -600,16 +598,13 @@ fn count_trips(alg: &Algebra, guards: &[Value], k: AtomId) -> Option<u64> {
         }
     }
     // Long loops: conditions of counters hold up to an end.
-    let mut high = 512;
+    let (mut low, mut high) = (255, 512);
     while on(high) {
+        low = high;
         high *= 2;
         if high > 1 << 31 {
             return None;
         }
-    }
-    let mut low = high / 2;
-    if high <= MOST_TRIPS {
-        low = low.max(256);
     }
     while high - low > 1 {
         let middle = (low + high) / 2;

@@ -155,7 +155,7 @@ impl<'a> Walker<'a> {
                 let inner = self.type_of(handle);
                 let width = self.size_of(inner);
                 let span = self.frame().function.expressions.get_span(handle);
-                self.record(&m, AccessKind::Load, width, span, handle.index());
+                self.record(&m, AccessKind::Load, width, span);
                 Ok(self.loaded_value(&m, inner))
             }
             other => Ok(self.unknown_like(handle, self.why(&other))),
@@ -234,7 +234,7 @@ impl<'a> Walker<'a> {
                 let width = self.size_of(&self.pointee(pointer));
                 let at = self.frame().function.expressions.get_span(pointer);
                 let at = if at.is_defined() { at } else { span };
-                self.record(&m, AccessKind::Store, width, at, pointer.index() | STORE);
+                self.record(&m, AccessKind::Store, width, at);
             }
             _ => {}
         }
@@ -267,7 +267,7 @@ impl<'a> Walker<'a> {
         Val::Composite(Rc::new(parts))
     }
 
-    fn record(&mut self, m: &Memory, kind: AccessKind, width: u64, span: naga::Span, key: usize) {
+    fn record(&mut self, m: &Memory, kind: AccessKind, width: u64, span: naga::Span) {
         self.push_site(RawSite {
             span: range(span),
             index_span: m.index_span.filter(|s| s.is_defined()).map(range),
@@ -279,7 +279,6 @@ impl<'a> Walker<'a> {
             conditions: self.conditions.clone(),
             enclosing: self.enclosing.clone(),
             record: m.record.clone(),
-            key: (self.frame().key, key),
             depth: self.depth,
             collective: false,
         });
@@ -298,11 +297,11 @@ impl<'a> Walker<'a> {
         kind: AccessKind,
     ) -> Result<(), WalkError> {
         let span = self.frame().function.expressions.get_span(handle);
-        self.texture_at(image, kind, span, handle.index());
+        self.texture_at(image, kind, span);
         Ok(())
     }
 
-    fn texture_at(&mut self, image: Handle<Expression>, kind: AccessKind, span: naga::Span, key: usize) {
+    fn texture_at(&mut self, image: Handle<Expression>, kind: AccessKind, span: naga::Span) {
         let mut at = image;
         let name = loop {
             match self.frame().function.expressions[at] {
@@ -322,7 +321,6 @@ impl<'a> Walker<'a> {
             conditions: Vec::new(),
             enclosing: self.enclosing.clone(),
             record: None,
-            key: (self.frame().key, key),
             depth: self.depth,
             collective: false,
         };
@@ -336,7 +334,6 @@ impl<'a> Walker<'a> {
         matrix: &TypeInner,
         kind: AccessKind,
         span: naga::Span,
-        key: usize,
     ) -> Result<(), WalkError> {
         let TypeInner::CooperativeMatrix { columns, rows, scalar, .. } = *matrix else { return Ok(()) };
         let pointer = self.expression(data.pointer)?;
@@ -347,7 +344,8 @@ impl<'a> Walker<'a> {
         let size = self.alg.subgroup_size() as i64;
         let lane: Vec<i64> = (0..self.alg.lanes() as i64).map(|l| l % size).collect();
         let line = Value::lanes(Lanes::new(lane));
-        let pitch = self.alg.mul(&line, &stride).scale(i64::from(scalar.width));
+        let unit = self.size_of(&self.pointee(data.pointer)) as i64;
+        let pitch = self.alg.mul(&line, &stride).scale(unit);
         let taking_part = self.alg.apply(Op::Lt(Int::U32), &[line, Value::int(lines)]);
         let mut conditions = self.conditions.clone();
         conditions.push(taking_part);
@@ -363,7 +361,6 @@ impl<'a> Walker<'a> {
             conditions,
             enclosing: self.enclosing.clone(),
             record: None,
-            key: (self.frame().key, key),
             depth: self.depth,
             collective: true,
         };
@@ -378,7 +375,7 @@ impl<'a> Walker<'a> {
         };
         let matrix = self.type_of(handle).clone();
         let span = function.expressions.get_span(handle);
-        self.cooperative(data, &matrix, AccessKind::Load, span, handle.index())?;
+        self.cooperative(data, &matrix, AccessKind::Load, span)?;
         Ok(Val::Other(None))
     }
 
@@ -394,13 +391,13 @@ impl<'a> Walker<'a> {
                     Statement::ImageStore { .. } => AccessKind::Store,
                     _ => AccessKind::Atomic,
                 };
-                self.texture_at(image, kind, span, image.index() | STORE);
+                self.texture_at(image, kind, span);
             }
             Statement::Atomic { pointer, value, result, .. } => {
                 self.expression(value)?;
                 if let Val::Memory(m) = self.expression(pointer)? {
                     let width = self.size_of(&self.pointee(pointer));
-                    self.record(&m, AccessKind::Atomic, width, span, pointer.index() | ATOMIC);
+                    self.record(&m, AccessKind::Atomic, width, span);
                 }
                 if let Some(result) = result {
                     let v = self.unknown_like(result, Some("the result of an atomic operation".into()));
@@ -411,7 +408,7 @@ impl<'a> Walker<'a> {
                 if let Val::Memory(m) = self.expression(pointer)? {
                     let inner = self.pointee(pointer);
                     let width = self.size_of(&inner);
-                    self.record(&m, AccessKind::Load, width, span, result.index());
+                    self.record(&m, AccessKind::Load, width, span);
                 }
                 let v = self.unknown_like(result, None);
                 self.set(result, v);
@@ -449,7 +446,7 @@ impl<'a> Walker<'a> {
                     TypeInner::Pointer { base, .. } => self.module.types[base].inner.clone(),
                     other => other,
                 };
-                self.cooperative(data, &matrix, AccessKind::Store, span, target.index() | STORE)?;
+                self.cooperative(data, &matrix, AccessKind::Store, span)?;
             }
             Statement::RayQuery { .. } | Statement::RayPipelineFunction(_) => {
                 return Err(WalkError::Unsupported("ray tracing is not analysed".into()));
@@ -500,10 +497,6 @@ impl<'a> Walker<'a> {
         Ok(self.unknown_like(result, why))
     }
 }
-
-/// Marks in site keys: a store or atomic through a pointer expression, not a load.
-const STORE: usize = 1 << 40;
-const ATOMIC: usize = 1 << 41;
 
 fn column_stride(rows: naga::VectorSize, width: u8) -> u64 {
     let rows = if rows == naga::VectorSize::Bi { 2 } else { 4 };

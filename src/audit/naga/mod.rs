@@ -44,8 +44,6 @@ struct Frame<'a> {
     info: &'a FunctionInfo,
     args: Vec<Val>,
     values: Vec<Option<Val>>,
-    /// Distinguishes functions in site keys.
-    key: usize,
 }
 
 /// Lanes that leave a block other than by its end.
@@ -161,7 +159,7 @@ pub(crate) fn walk(
         walker.state[0].push(init);
     }
     let args: Vec<Val> = ep.function.arguments.iter().map(|a| walker.argument(a)).collect();
-    walker.call(&ep.function, ep_info, args, usize::MAX)?;
+    walker.call(&ep.function, ep_info, args)?;
     let Walker { alg, sites, guards, .. } = walker;
     Ok(Walked { name: ep.name.clone(), algebra: alg, sites, guards })
 }
@@ -177,13 +175,12 @@ impl<'a> Walker<'a> {
         function: &'a Function,
         info: &'a FunctionInfo,
         args: Vec<Val>,
-        key: usize,
     ) -> Result<Val, WalkError> {
         if self.frames.len() >= MOST_FRAMES {
             return Err(WalkError::Unsupported("calls nested too deeply".into()));
         }
         let values = vec![None; function.expressions.len()];
-        self.frames.push(Frame { function, info, args, values, key });
+        self.frames.push(Frame { function, info, args, values });
         self.state.push(Vec::new());
         for (_, variable) in function.local_variables.iter() {
             let value = match variable.init {
@@ -296,7 +293,7 @@ impl<'a> Walker<'a> {
             Statement::Call { function, ref arguments, result } => {
                 let args = arguments.iter().map(|&a| self.expression(a)).collect::<Result<_, _>>()?;
                 let callee = &self.module.functions[function];
-                let value = self.call(callee, &self.info[function], args, function.index())?;
+                let value = self.call(callee, &self.info[function], args)?;
                 if let Some(result) = result {
                     self.set(result, value);
                 }

@@ -433,8 +433,9 @@ impl<'m> Compiler<'m> {
         let stride_unit_bytes = elem.size_bytes() * self.layout.n_components(place.ty).unwrap_or(1);
         let kind = if store { AccessKind::Store } else { AccessKind::Load };
         let (stride, _) = self.index(frame, data.stride)?;
-        let access = self.access(frame, &place, kind, elem.size_bytes())?;
         let row_major = data.row_major;
+        let line_bytes = elem.size_bytes() * if row_major { columns } else { rows };
+        let access = self.access(frame, &place, kind, line_bytes)?;
         let access =
             MatrixAccess { access, matrix, elem, stride, stride_unit_bytes, row_major, columns, rows, store };
         self.emit(Instr::MatrixAccess(Box::new(access)))
