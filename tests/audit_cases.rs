@@ -1,6 +1,13 @@
-//! Access patterns with known answers: exact block counts and verdicts, and silence where nothing is wrong.
+//! Access patterns with known answers, in WGSL and in Metal: exact block counts and verdicts, and silence where
+//! nothing is wrong.
 
-use wgpu_marlin::audit::{Pattern, Report, Settings, Severity, Site, audit_wgsl};
+mod metal_common;
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use wgpu_marlin::audit::{Pattern, Report, Settings, Severity, Site, audit_metal, audit_wgsl};
+use wgpu_marlin::lower::Defines;
 
 /// Blocks of 32, 64 and 128 bytes per request.
 type Blocks = [f64; 3];
@@ -68,12 +75,55 @@ const SAID: &[(&str, Option<(&str, Severity)>)] = &[
     ("w2", None),
 ];
 
-fn audit(fixture: &str) -> Report {
-    let path = format!("{}/tests/fixtures/audit/{fixture}.wgsl", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap();
-    let report = audit_wgsl(&format!("{fixture}.wgsl"), &text, &Settings::default());
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Language {
+    Wgsl,
+    Metal,
+}
+use Language::{Metal, Wgsl};
+
+/// The languages to test in: without clang there is no Metal.
+fn languages() -> Vec<Language> {
+    match metal_common::clang("the Metal fixtures") {
+        Some(_) => vec![Wgsl, Metal],
+        None => vec![Wgsl],
+    }
+}
+
+fn read(fixture: &str, extension: &str) -> String {
+    let path = format!("{}/tests/fixtures/audit/{fixture}.{extension}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The workgroup size that WGSL text gives: in Metal the host has it.
+fn workgroup_size(wgsl: &str) -> [u32; 3] {
+    let sizes = wgsl.split_once("@workgroup_size(").unwrap().1.split_once(')').unwrap().0;
+    let mut all = [1; 3];
+    for (slot, size) in all.iter_mut().zip(sizes.split(',')) {
+        *slot = size.trim().parse().unwrap();
+    }
+    all
+}
+
+/// Each fixture is audited once: clang takes its time.
+fn audit(fixture: &'static str, language: Language) -> Report {
+    static DONE: LazyLock<Mutex<HashMap<(&str, Language), Report>>> = LazyLock::new(Mutex::default);
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    done.entry((fixture, language)).or_insert_with(|| audit_anew(fixture, language)).clone()
+}
+
+fn audit_anew(fixture: &str, language: Language) -> Report {
+    let wgsl = read(fixture, "wgsl");
+    let report = match language {
+        Wgsl => audit_wgsl(&format!("{fixture}.wgsl"), &wgsl, &Settings::default()),
+        Metal => {
+            let settings = Settings { workgroup_size: Some(workgroup_size(&wgsl)), ..Settings::default() };
+            let text = read(fixture, "metal");
+            audit_metal(&format!("{fixture}.metal"), &text, &Defines::new(), &settings)
+        }
+    };
     for k in &report.kernels {
-        assert!(k.analysed, "{fixture}: {:?}", k.reason);
+        assert!(k.analysed, "{fixture} {language:?}: {:?}", k.reason);
     }
     report
 }
@@ -88,63 +138,83 @@ fn blocks(s: &Site) -> (Option<Blocks>, Option<Blocks>) {
 
 #[test]
 fn counts_are_exact_and_verdicts_right() {
-    for &(fixture, text, lanes, useful, as_aligned, if_aligned, pattern) in COUNTED {
-        let report = audit(fixture);
-        let site = report.site(text).unwrap_or_else(|| panic!("{fixture}: no access `{text}`"));
-        assert_eq!(site.active_lanes, Some(lanes), "{fixture} {text}: lanes");
-        assert_eq!(site.useful_bytes, Some(useful), "{fixture} {text}: useful bytes");
-        assert_eq!(blocks(site), (Some(as_aligned), Some(if_aligned)), "{fixture} {text}: blocks");
-        assert_eq!(site.pattern, pattern, "{fixture} {text}");
+    for language in languages() {
+        for &(fixture, text, lanes, useful, as_aligned, if_aligned, pattern) in COUNTED {
+            let what = format!("{fixture} {text} {language:?}");
+            let report = audit(fixture, language);
+            let site = report.site(text).unwrap_or_else(|| panic!("{what}: not there: {:#?}", report.sites));
+            assert_eq!(site.active_lanes, Some(lanes), "{what}: lanes");
+            assert_eq!(site.useful_bytes, Some(useful), "{what}: useful bytes");
+            assert_eq!(blocks(site), (Some(as_aligned), Some(if_aligned)), "{what}: blocks");
+            assert_eq!(site.pattern, pattern, "{what}");
+        }
     }
 }
 
 #[test]
 fn strides_are_given_in_bytes() {
-    for (fixture, text, stride) in [
-        ("a01", "m[", 4096),
-        ("a06", "m[", 8196),
-        ("a16", "o[", 4096),
-        ("r2", "w[", 1024),
-        ("k1", "k[", 128),
-        ("a15", "src[", 136),
-    ] {
-        assert_eq!(audit(fixture).site(text).unwrap().stride_bytes, Some(stride), "{fixture}");
+    for language in languages() {
+        for (fixture, text, stride) in [
+            ("a01", "m[", 4096),
+            ("a06", "m[", 8196),
+            ("a16", "o[", 4096),
+            ("r2", "w[", 1024),
+            ("k1", "k[", 128),
+            ("a15", "src[", 136),
+        ] {
+            let report = audit(fixture, language);
+            assert_eq!(report.site(text).unwrap().stride_bytes, Some(stride), "{fixture} {language:?}");
+        }
     }
 }
 
 #[test]
 fn data_dependent_addresses_are_scattered() {
-    for (fixture, text) in [("a12", "x["), ("a14", "edges["), ("a14", "cost[")] {
-        assert_eq!(audit(fixture).site(text).unwrap().pattern, Pattern::Scattered, "{fixture} {text}");
+    for language in languages() {
+        for (fixture, text) in [("a12", "x["), ("a14", "edges["), ("a14", "cost[")] {
+            let report = audit(fixture, language);
+            assert_eq!(
+                report.site(text).unwrap().pattern,
+                Pattern::Scattered,
+                "{fixture} {text} {language:?}"
+            );
+        }
     }
 }
 
 #[test]
 fn bank_ways_follow_the_model() {
-    assert_eq!(audit("w1").site("tile[l.x * 64u").unwrap().bank_ways, Some(32));
-    assert_eq!(audit("w2").site("tile[l.x * 66u").unwrap().bank_ways, Some(1));
+    for language in languages() {
+        assert_eq!(audit("w1", language).site("tile[l.x * 64").unwrap().bank_ways, Some(32), "{language:?}");
+        assert_eq!(audit("w2", language).site("tile[l.x * 66").unwrap().bank_ways, Some(1), "{language:?}");
+    }
 }
 
 #[test]
 fn local_arrays_are_no_memory() {
-    let report = audit("l1");
-    assert!(report.sites.iter().all(|s| s.buffer == "o"), "{:?}", report.sites);
+    for language in languages() {
+        let report = audit("l1", language);
+        assert!(report.sites.iter().all(|s| s.buffer == "o"), "{language:?}: {:?}", report.sites);
+    }
 }
 
 #[test]
 fn what_must_be_said_is_said_and_nothing_worse() {
-    for &(fixture, wanted) in SAID {
-        let report = audit(fixture);
-        let worst = report.findings.iter().map(|f| f.severity).max();
-        match wanted {
-            None => assert!(report.findings.is_empty(), "{fixture} is silent: {:#?}", report.findings),
-            Some((code, severity)) => {
-                assert!(
-                    report.findings.iter().any(|f| f.code == code && f.severity == severity),
-                    "{fixture} must say {code}: {:#?}",
-                    report.findings
-                );
-                assert_eq!(worst, Some(severity), "{fixture}: {:#?}", report.findings);
+    for language in languages() {
+        for &(fixture, wanted) in SAID {
+            let what = format!("{fixture} {language:?}");
+            let report = audit(fixture, language);
+            let worst = report.findings.iter().map(|f| f.severity).max();
+            match wanted {
+                None => assert!(report.findings.is_empty(), "{what} is silent: {:#?}", report.findings),
+                Some((code, severity)) => {
+                    assert!(
+                        report.findings.iter().any(|f| f.code == code && f.severity == severity),
+                        "{what} must say {code}: {:#?}",
+                        report.findings
+                    );
+                    assert_eq!(worst, Some(severity), "{what}: {:#?}", report.findings);
+                }
             }
         }
     }

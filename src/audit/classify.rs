@@ -168,15 +168,6 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         Coverage::Sampled => Confidence::Estimated,
     };
     out.assumptions = counted.assumptions.iter().map(describe_assumption).collect();
-    if out.assumptions.is_empty() {
-        out.assumptions.extend(match counted.coverage {
-            Coverage::Complete => None,
-            Coverage::Residues => Some("the number of requests depends on a loop of unknown length".into()),
-            Coverage::Sampled => {
-                Some("counted over a sample of the requests, of which there are many".into())
-            }
-        });
-    }
     out.sums = Some(counted.sums);
     if counted.sums.requests == 0 {
         out.pattern = Pattern::Unreached;

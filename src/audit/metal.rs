@@ -71,33 +71,85 @@ fn label(ir: &Ir, text: &str, name: &str, _kernel: usize, span: &std::ops::Range
         };
     };
     let line = text.lines().nth(place.line.saturating_sub(1) as usize).unwrap_or_default();
-    let rest = line.get(place.column.saturating_sub(1) as usize..).unwrap_or_default();
-    let length = if place.file == name { extent(rest) } else { 1 };
+    let start = place.column.max(1) as usize - 1;
+    // A line of another file is not at hand.
+    let at = if place.file == name { extent(line, place.column) } else { start..start };
     Label {
         file: place.file,
         line: place.line,
-        column: place.column.max(1),
-        length: length.max(1) as u32,
+        column: at.start as u32 + 1,
+        length: at.len().max(1) as u32,
         message: String::new(),
         primary: false,
     }
 }
 
-/// Length of the access that begins here: a name with its brackets.
-fn extent(rest: &str) -> usize {
+/// The access on a line that a compiler's column points into, as bytes of the line: the column is that of its
+/// last member (`rec[i].lat`), or, for a store, that of the operator (`o[i] = x`).
+pub(super) fn extent(line: &str, column: u32) -> std::ops::Range<usize> {
+    let at = (column.max(1) - 1) as usize;
+    if at >= line.len() || !line.is_char_boundary(at) {
+        return line.len()..line.len();
+    }
+    let operator: String = line[at..].chars().take_while(|c| "=+-*/%&|^<>!~".contains(*c)).collect();
+    let before = line[..at].trim_end().len();
+    if operator.ends_with('=') && before > 0 {
+        // A store: what stands before the operator.
+        return start_of(line, before)..before;
+    }
+    start_of(line, at)..at + forward(&line[at..])
+}
+
+/// Where the expression begins of which a part ends at `end`: names, members and brackets.
+fn start_of(line: &str, end: usize) -> usize {
+    let mut start = end;
+    let mut depth = 0usize;
+    for (i, c) in line[..end].char_indices().rev() {
+        match c {
+            ']' | ')' => depth += 1,
+            '[' | '(' if depth > 0 => depth -= 1,
+            _ if depth > 0 || c.is_alphanumeric() || matches!(c, '_' | '.') => {}
+            '>' if line[..i].ends_with('-') => {}
+            '-' if line[i + 1..].starts_with('>') => {}
+            _ => break,
+        }
+        start = i;
+    }
+    start
+}
+
+/// Length of the access that begins here: a name with its members and brackets.
+fn forward(rest: &str) -> usize {
     let mut depth = 0usize;
     for (at, c) in rest.char_indices() {
         match c {
             '[' | '(' => depth += 1,
-            ']' | ')' if depth > 0 => {
-                depth -= 1;
-                if depth == 0 {
-                    return at + c.len_utf8();
-                }
-            }
-            _ if depth > 0 || c.is_alphanumeric() || matches!(c, '_' | '.' | '>' | '-') => {}
+            ']' | ')' if depth > 0 => depth -= 1,
+            _ if depth > 0 || c.is_alphanumeric() || matches!(c, '_' | '.') => {}
+            '-' if rest[at + 1..].starts_with('>') => {}
+            '>' if rest[..at].ends_with('-') => {}
             _ => return at,
         }
     }
     rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::extent;
+
+    #[test]
+    fn the_access_round_a_column_is_found() {
+        let text = |line: &str, mark: &str| {
+            let column = line.find(mark).unwrap() as u32 + 1;
+            line[extent(line, column)].to_string()
+        };
+        assert_eq!(text("    o[g.x] = rec[g.x].lat;", "lat"), "rec[g.x].lat");
+        assert_eq!(text("    o[g.x] = rec[g.x].lat;", "= "), "o[g.x]");
+        assert_eq!(text("    sum += float(w[d * 128 + l.x]);", "w["), "w[d * 128 + l.x]");
+        assert_eq!(text("  node->rows[i] += 1;", "+="), "node->rows[i]");
+        assert_eq!(text("  *p = 1;", "="), "p");
+        assert_eq!(text("\u{e9}", "\u{e9}"), "\u{e9}");
+        assert_eq!(extent("ab", 9), 2..2);
+    }
 }

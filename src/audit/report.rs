@@ -107,7 +107,7 @@ impl Site {
             useful_bytes: c.average(|s| s.useful_bytes),
             fetched_bytes: blocks(ix).map(|b| b * BLOCK_SIZES[ix] as f64),
             confidence: c.confidence,
-            assumptions: c.assumptions.clone(),
+            assumptions: reasons(c),
             bank_ways: c.bank_ways.map(|w| w.0).filter(|_| in_workgroup),
             bank_model: in_workgroup.then(|| settings.banks.name()),
             traced: None,
@@ -125,6 +125,16 @@ impl Site {
     pub fn is_classified(&self) -> bool {
         self.pattern != Pattern::Unknown
     }
+}
+
+/// What was assumed; where nothing was and not every request is counted all the same, why not.
+fn reasons(c: &Classified) -> Vec<String> {
+    let why = match c.confidence {
+        Confidence::Averaged => "how often it runs is not known: the grid or the length of a loop is not",
+        Confidence::Estimated => "counted over a sample of its requests, which are many",
+        Confidence::Exact | Confidence::Unknown => return c.assumptions.clone(),
+    };
+    if c.assumptions.is_empty() { vec![why.into()] } else { c.assumptions.clone() }
 }
 
 /// One entry point.

@@ -103,7 +103,7 @@ impl Module {
             if line.starts_with('%') {
                 if let Some((name, body)) = line.split_once(" = type ") {
                     let ty = Reader::new(body).ty();
-                    module.structs.insert(name.trim_start_matches('%').to_string(), ty);
+                    module.structs.insert(name.trim_start_matches('%').trim_matches('"').to_string(), ty);
                 }
             } else if line.starts_with("define ") {
                 let mut body = Vec::new();
