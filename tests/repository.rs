@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wgpu_marlin::gpu::{Caps, CoopShape, ScalarType};
 use wgpu_marlin::kernels;
+use wgpu_marlin::kernels::spec::{CaseClass, Role, VariantInfo};
 use wgpu_marlin::lower::{Checks, Embedded, Shader};
 
 fn root() -> PathBuf {
@@ -44,21 +45,25 @@ fn all_caps() -> Vec<Caps> {
     all
 }
 
-/// Every shader that any variant runs at any case on any of those devices.
-fn all_shaders() -> BTreeSet<(String, ShaderKey)> {
-    let mut shaders = BTreeSet::new();
+/// Every shader that any variant runs at any case on a device, with the variant's name; some more than once.
+fn shaders_for(caps: &Caps) -> Vec<(String, Shader)> {
+    let mut shaders = Vec::new();
     for family in kernels::families() {
         for case in &family.cases {
             for variant in &family.variants {
-                for caps in all_caps() {
-                    for d in case.plan(variant.ix, &caps).map(|p| p.dispatches).unwrap_or_default() {
-                        shaders.insert((format!("{}/{}", family.name, variant.name), ShaderKey(d.shader)));
-                    }
+                for d in case.plan(variant.ix, caps).map(|p| p.dispatches).unwrap_or_default() {
+                    shaders.push((format!("{}/{}", family.name, variant.name), d.shader));
                 }
             }
         }
     }
     shaders
+}
+
+/// Every shader that any variant runs at any case on any of those devices.
+fn all_shaders() -> BTreeSet<(String, ShaderKey)> {
+    let of = |caps: &Caps| shaders_for(caps).into_iter().map(|(name, shader)| (name, ShaderKey(shader)));
+    all_caps().iter().flat_map(of).collect()
 }
 
 /// A shader ordered by its label.
@@ -133,6 +138,95 @@ fn every_shader_lowers_to_every_target_and_stays_within_32_kib() {
     }
     println!("{} shaders lowered", lowered_labels.len());
     assert!(lowered_labels.len() > 10);
+}
+
+/// What naga's validator would allow on a device with these capabilities and no others.
+fn allowed(caps: &Caps) -> naga::valid::Capabilities {
+    use naga::valid::Capabilities as Allowed;
+    // Reading packed f16 as f32 needs no feature.
+    let mut allowed = Allowed::SHADER_FLOAT16_IN_FLOAT32;
+    allowed.set(Allowed::SHADER_FLOAT16, caps.f16);
+    allowed.set(Allowed::SHADER_INT16, caps.int16);
+    allowed.set(Allowed::SUBGROUP, caps.subgroups);
+    allowed.set(Allowed::COOPERATIVE_MATRIX, !caps.coop.is_empty());
+    allowed
+}
+
+/// A plan for a device has no shader that needs more than the device has: features are never tacit.
+#[test]
+fn no_shader_needs_a_feature_that_its_device_lacks() {
+    let mut checked = BTreeSet::new();
+    for (which, caps) in all_caps().iter().enumerate() {
+        for (name, shader) in shaders_for(caps) {
+            if !checked.insert((which, shader.label())) {
+                continue;
+            }
+            let lowered = shader.lower().unwrap_or_else(|e| panic!("{name}: {e}"));
+            let mut validator =
+                naga::valid::Validator::new(naga::valid::ValidationFlags::all(), allowed(caps));
+            if caps.subgroups {
+                validator
+                    .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+                    .subgroup_operations(naga::valid::SubgroupOperationSet::all());
+            }
+            if let Err(e) = validator.validate(&lowered.module) {
+                panic!("{name} {} on {caps:?}: {:?}", shader.label(), e.into_inner());
+            }
+        }
+    }
+    println!("{} shaders on {} kinds of device", checked.len(), all_caps().len());
+}
+
+/// On a device with neither f16 nor subgroups each family runs every case but those with f16 results that are
+/// written one by one; each of these is refused for that reason, and its twin in f32 is among the cases.
+#[test]
+fn every_family_runs_without_f16_and_subgroups() {
+    let none = all_caps().pop().expect("the list ends with the poorest device");
+    assert!(!none.f16 && !none.subgroups && none.coop.is_empty());
+    for family in kernels::families() {
+        let mut runs = 0;
+        for case in &family.cases {
+            let plans: Vec<_> = family.variants.iter().map(|v| (v, case.plan(v.ix, &none))).collect();
+            let optimized = |v: &VariantInfo| matches!(v.role, Role::Optimized | Role::Ceiling);
+            if plans.iter().any(|(v, p)| optimized(v) && p.is_ok()) {
+                runs += 1;
+                continue;
+            }
+            assert!(
+                ["gemm", "expert_gemm"].contains(&family.name),
+                "{} {}: no variant can run",
+                family.name,
+                case.name
+            );
+            for (v, plan) in plans.iter().filter(|(v, _)| ["naive", "gather", "tiled"].contains(&v.name)) {
+                let reason = plan.as_ref().expect_err("it has f16 results").to_string();
+                assert!(reason.contains("shader-f16"), "{}/{} {}: {reason}", family.name, v.name, case.name);
+            }
+        }
+        println!("{}: {runs} of {} cases", family.name, family.cases.len());
+        assert!(runs >= 4, "{}: only {runs} cases run", family.name);
+    }
+}
+
+/// What a plan says of its buffers is what its problem has: sizes that bindings are checked against are not made up.
+#[test]
+fn plans_name_the_buffers_of_their_problems() {
+    let mut compared = 0;
+    // `patterns` is no operation: the inputs of its variants differ.
+    for family in kernels::families().iter().filter(|f| f.name != "patterns") {
+        for case in family.cases.iter().filter(|c| c.class != CaseClass::Bench) {
+            let variant = &family.variants[0];
+            let Ok(plan) = case.plan(variant.ix, &all_caps()[0]) else { continue };
+            let problem = case.problem(variant.ix, 1);
+            let inputs = problem.inputs.iter().map(|o| (o.name, o.bytes.len() as u64));
+            let outputs = problem.outputs.iter().map(|o| (o.name, o.size_bytes() as u64));
+            let has: BTreeSet<_> = inputs.chain(outputs).collect();
+            let says: BTreeSet<_> = plan.buffers.iter().map(|b| (b.name, b.size_bytes)).collect();
+            assert_eq!(says, has, "{} {}", family.name, case.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 100, "{compared}");
 }
 
 #[test]

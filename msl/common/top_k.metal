@@ -2,7 +2,7 @@
 // Expects `row_logits` filled and a barrier passed; `ranked` is as long.
 static inline void select_experts(
     constant Params& params,
-    device uint* ids,
+    device uint* expert_ids,
     device float* probabilities,
     threadgroup float* row_logits,
     threadgroup float* ranked,
@@ -20,7 +20,7 @@ static inline void select_experts(
         }
         ranked[rank] = exp(own - greatest);
         if (rank < params.top_k) {
-            ids[token * params.top_k + rank] = expert;
+            expert_ids[token * params.top_k + rank] = expert;
         }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);

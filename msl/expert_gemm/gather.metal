@@ -8,12 +8,21 @@ typedef half f16;
 typedef float f32;
 
 struct Params {
-    uint tokens;
+    uint rows;
     uint n;
     uint k;
-    uint top_k;
+    uint choices;
     float tensor_scale;
+    uint pairs_per_x;
 };
+
+#if WEIGHTED
+#define Y_SLOT 6
+#define ZERO_POINT_SLOT 7
+#else
+#define Y_SLOT 5
+#define ZERO_POINT_SLOT 6
+#endif
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
@@ -21,34 +30,40 @@ kernel void main_(
     device const uint* scales [[buffer(2)]],
     device const X_ELEM* x [[buffer(3)]],
     device const uint* expert_ids [[buffer(4)]],
-    device const float* probs [[buffer(5)]],
-    device Y_ELEM* y [[buffer(6)]],
+#if WEIGHTED
+    device const float* probabilities [[buffer(5)]],
+#endif
+    device Y_ELEM* y [[buffer(Y_SLOT)]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(7)]],
+    device const uint* zero_points [[buffer(ZERO_POINT_SLOT)]],
 #endif
     uint2 id [[thread_position_in_grid]]
 ) {
     const uint column = id.x;
-    const uint token = id.y;
-    if (token >= params.tokens || column >= params.n) {
+    const uint row = id.y;
+    if (row >= params.rows || column >= params.n) {
         return;
     }
     float total = 0.0f;
-    for (uint choice = 0; choice < params.top_k; choice++) {
-        const uint pair = token * params.top_k + choice;
+    for (uint choice = 0; choice < params.choices; choice++) {
+        const uint pair = row * params.choices + choice;
         const uint expert = expert_ids[pair];
         if (expert >= EXPERTS) {
             continue;
         }
+        const uint x_row = pair / params.pairs_per_x;
         float sum = 0.0f;
         for (uint k = 0; k < params.k; k++) {
             const uint element = (expert * params.n + column) * params.k + k;
             const uint group_ix = element / GROUP;
             const uint code = (words[element / 8] >> (4 * (k % 8))) & 15;
             const float weight = code_value(code, LOAD_ZERO_POINT(group_ix)) * load_scale(scales, group_ix);
-            sum += weight * float(x[token * params.k + k]);
+            sum += weight * float(x[x_row * params.k + k]);
         }
-        total += probs[pair] * sum;
+#if WEIGHTED
+        sum *= probabilities[pair];
+#endif
+        total += sum;
     }
-    y[token * params.n + column] = Y_ELEM(total * params.tensor_scale);
+    y[row * params.n + column] = Y_ELEM(total * params.tensor_scale);
 }

@@ -1,4 +1,4 @@
-// Twin of wgsl/expert_gemm/vector.wgsl: a threadgroup of TEAMS teams owns TEAMS * ROWS elements of one token's y, a team of
+// Twin of wgsl/expert_gemm/vector.wgsl: a threadgroup of TEAMS teams owns TEAMS * ROWS elements of one row of y, a team of
 // LANES threads ROWS of them; lane l of a step reads 8 bytes at run base + l of each row.
 #include <metal_stdlib>
 using namespace metal;
@@ -9,12 +9,21 @@ typedef half f16;
 typedef float f32;
 
 struct Params {
-    uint tokens;
+    uint rows;
     uint n;
     uint k;
-    uint top_k;
+    uint choices;
     float tensor_scale;
+    uint pairs_per_x;
 };
+
+#if WEIGHTED
+#define Y_SLOT 6
+#define ZERO_POINT_SLOT 7
+#else
+#define Y_SLOT 5
+#define ZERO_POINT_SLOT 6
+#endif
 
 #if X_F16
 typedef uint4 XUnit;
@@ -36,10 +45,12 @@ kernel void main_(
     device const uint* scales [[buffer(2)]],
     device const XUnit* x [[buffer(3)]],
     device const uint* expert_ids [[buffer(4)]],
-    device const float* probs [[buffer(5)]],
-    device Y_ELEM* y [[buffer(6)]],
+#if WEIGHTED
+    device const float* probabilities [[buffer(5)]],
+#endif
+    device Y_ELEM* y [[buffer(Y_SLOT)]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(7)]],
+    device const uint* zero_points [[buffer(ZERO_POINT_SLOT)]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
 #if SUBGROUPS
@@ -54,21 +65,21 @@ kernel void main_(
     const uint team = thread_ix / LANES;
     const uint lane = thread_ix % LANES;
 #endif
-    const uint token = group.y;
+    const uint y_row = group.y;
     const uint first_row = (group.x * TEAMS + team) * ROWS;
     const uint n_runs = params.k >> 4;
-    const uint x_start = token * (params.k >> 3);
     float total[ROWS];
 #pragma unroll
     for (uint r = 0; r < ROWS; r++) {
         total[r] = 0.0f;
     }
-    for (uint choice = 0; choice < params.top_k; choice++) {
-        const uint pair = token * params.top_k + choice;
+    for (uint choice = 0; choice < params.choices; choice++) {
+        const uint pair = y_row * params.choices + choice;
         const uint expert = expert_ids[pair];
         if (expert >= EXPERTS) {
             continue;
         }
+        const uint x_start = pair / params.pairs_per_x * (params.k >> 3);
         uint start[ROWS];
         float sum[ROWS];
 #pragma unroll
@@ -92,9 +103,14 @@ kernel void main_(
                 sum[r] += low + high;
             }
         }
+#if WEIGHTED
+        const float weight = probabilities[pair];
+#else
+        const float weight = 1.0f;
+#endif
 #pragma unroll
         for (uint r = 0; r < ROWS; r++) {
-            total[r] += probs[pair] * sum[r];
+            total[r] += weight * sum[r];
         }
     }
 
@@ -103,7 +119,7 @@ kernel void main_(
     for (uint r = 0; r < ROWS; r++) {
         const float row_sum = simd_sum(total[r]);
         if (lane == 0 && first_row + r < params.n) {
-            y[token * params.n + first_row + r] = Y_ELEM(row_sum * params.tensor_scale);
+            y[y_row * params.n + first_row + r] = Y_ELEM(row_sum * params.tensor_scale);
         }
     }
 #else
@@ -120,7 +136,7 @@ kernel void main_(
             sum += partial[from + i];
         }
         if (row < params.n) {
-            y[token * params.n + row] = Y_ELEM(sum * params.tensor_scale);
+            y[y_row * params.n + row] = Y_ELEM(sum * params.tensor_scale);
         }
     }
 #endif

@@ -8,7 +8,7 @@ kernel void main_(
     constant Params& params [[buffer(0)]],
     device const elem* activations [[buffer(1)]], // [n_tokens, hidden]
     device const elem* weights [[buffer(2)]], // [hidden, experts]
-    device uint* ids [[buffer(3)]], // [n_tokens, top_k]
+    device uint* expert_ids [[buffer(3)]], // [n_tokens, top_k]
     device float* probabilities [[buffer(4)]], // [n_tokens, top_k]
     uint3 group [[threadgroup_position_in_grid]],
     uint3 groups [[threadgroups_per_grid]],
@@ -28,5 +28,5 @@ kernel void main_(
         row_logits[expert] = sum;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    select_experts(params, ids, probabilities, row_logits, ranked, token, lane);
+    select_experts(params, expert_ids, probabilities, row_logits, ranked, token, lane);
 }

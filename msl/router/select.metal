@@ -7,7 +7,7 @@ using namespace metal;
 kernel void main_(
     constant Params& params [[buffer(0)]],
     device const float* logits [[buffer(1)]], // [n_splits][logit_rows][logit_stride]
-    device uint* ids [[buffer(2)]], // [n_tokens, top_k]
+    device uint* expert_ids [[buffer(2)]], // [n_tokens, top_k]
     device float* probabilities [[buffer(3)]], // [n_tokens, top_k]
     uint3 group [[threadgroup_position_in_grid]],
     uint3 groups [[threadgroups_per_grid]],
@@ -27,5 +27,5 @@ kernel void main_(
         row_logits[expert] = sum;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    select_experts(params, ids, probabilities, row_logits, ranked, token, lane);
+    select_experts(params, expert_ids, probabilities, row_logits, ranked, token, lane);
 }

@@ -55,13 +55,41 @@ pub enum GpuError {
     /// The device was lost.
     #[error("the device was lost: {0}")]
     Lost(String),
-    /// A shader variable has no buffer.
-    #[error("{shader}: nothing is bound to `{variable}`")]
+    /// A buffer or an operand was not given.
+    #[error("{shader}: nothing is bound to `{buffer}`")]
     Unbound {
+        /// The shader's label, or `upload`.
+        shader: String,
+        /// The name that it is bound by.
+        buffer: String,
+    },
+    /// A buffer or an operand has another size than the spec says.
+    #[error("`{buffer}` takes {needed_bytes} B, but {given_bytes} B were given")]
+    Size {
+        /// The name that it is bound by.
+        buffer: String,
+        /// The size that the spec's shapes need.
+        needed_bytes: u64,
+        /// The size given.
+        given_bytes: u64,
+    },
+    /// A buffer or an operand was given that nothing binds.
+    #[error("there is no buffer `{buffer}` here; there are {known}")]
+    UnknownBuffer {
+        /// The name given.
+        buffer: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A dispatch would write a buffer that it also has bound under another name.
+    #[error("{shader}: `{written}` and `{other}` are the same buffer, and `{written}` is written")]
+    Aliased {
         /// The shader's label.
         shader: String,
-        /// The WGSL variable.
-        variable: String,
+        /// The buffer that is written.
+        written: String,
+        /// The other.
+        other: String,
     },
     /// Something exceeds a limit of the device.
     #[error("{what} needs {needed}, but the device allows {allowed}")]
@@ -81,6 +109,13 @@ pub enum GpuError {
         /// The feature's name in WebGPU's or wgpu's terms.
         feature: &'static str,
     },
+}
+
+impl GpuError {
+    /// An operand that `upload` was not given.
+    pub(crate) fn missing(operand: &str) -> Self {
+        Self::Unbound { shader: "upload".into(), buffer: operand.into() }
+    }
 }
 
 impl From<wgpu::PollError> for GpuError {

@@ -16,6 +16,6 @@ pub use caps::{Caps, CoopShape, DeviceClass, ScalarType};
 pub use error::GpuError;
 pub use open::{AdapterSummary, DeviceChoice, Gpu, adapters};
 pub use pipeline::{BindSource, Language, Pipeline, Recording};
-pub use plan::{Dispatch, Plan, PrepareFn, Prepared, Scratch, TextureSpec, grid, params_bytes};
+pub use plan::{BufferSpec, Dispatch, Plan, PrepareFn, Prepared, TextureSpec, grid, params_bytes};
 pub use timing::{TimingMethod, Timings};
 pub use wgpu;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Gpu, GpuError, Plan};
+use super::{BufferSpec, Dispatch, Gpu, GpuError, Plan};
 use crate::lower::{Access, Binding, Checks, Lowered, Resource, Shader};
 
 /// Which of a shader's two texts runs.
@@ -214,18 +214,19 @@ impl Gpu {
                     (Some(p), Resource::Uniform) => BindSource::Buffer(p.as_entire_buffer_binding()),
                     _ => resources(d.buffer_of(&b.name)).ok_or_else(|| GpuError::Unbound {
                         shader: label.clone(),
-                        variable: b.name.clone(),
+                        buffer: d.buffer_of(&b.name).to_string(),
                     })?,
                 };
                 let resource = match resource {
                     BindSource::Buffer(buffer) => {
-                        self.check_binding(&label, b, &buffer)?;
+                        self.check_binding(plan, d.buffer_of(&b.name), b, &buffer)?;
                         wgpu::BindingResource::Buffer(buffer)
                     }
                     BindSource::Texture(view) => wgpu::BindingResource::TextureView(view),
                 };
                 entries.push(wgpu::BindGroupEntry { binding: b.binding, resource });
             }
+            check_aliases(d, &pipeline.bindings, &entries)?;
             let group = self.catch(&label, || {
                 self.device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some(&label),
@@ -238,19 +239,32 @@ impl Gpu {
         Ok(Recording { steps })
     }
 
+    /// Size, offset and limits of a storage buffer, by the name that the caller gave it.
     fn check_binding(
         &self,
-        label: &str,
+        plan: &Plan,
+        name: &str,
         binding: &Binding,
-        buffer: &wgpu::BufferBinding<'_>,
+        given: &wgpu::BufferBinding<'_>,
     ) -> Result<(), GpuError> {
-        let size = buffer.size.map_or_else(|| buffer.buffer.size() - buffer.offset, |s| s.get());
-        if matches!(binding.resource, Resource::Storage(_)) && size > self.caps.max_binding_bytes {
-            return Err(GpuError::Limit {
-                what: format!("{label}: `{}`", binding.name),
-                needed: format!("a binding of {size} B"),
-                allowed: format!("{} B", self.caps.max_binding_bytes),
-            });
+        if !matches!(binding.resource, Resource::Storage(_)) {
+            return Ok(());
+        }
+        let size = bound_bytes(given);
+        let least = BufferSpec { name: "", size_bytes: binding.min_size_bytes };
+        let needed_bytes = plan.buffer(name).unwrap_or(&least).binding_bytes().max(least.binding_bytes());
+        if size < needed_bytes {
+            return Err(GpuError::Size { buffer: name.into(), needed_bytes, given_bytes: size });
+        }
+        let limit = |what: String, needed: String, allowed: String| GpuError::Limit { what, needed, allowed };
+        if size > self.caps.max_binding_bytes {
+            let allowed = format!("{} B", self.caps.max_binding_bytes);
+            return Err(limit(format!("`{name}`"), format!("a binding of {size} B"), allowed));
+        }
+        let alignment = u64::from(self.device.limits().min_storage_buffer_offset_alignment);
+        if !given.offset.is_multiple_of(alignment.max(1)) {
+            let allowed = format!("multiples of {alignment} B");
+            return Err(limit(format!("`{name}`"), format!("an offset of {} B", given.offset), allowed));
         }
         Ok(())
     }
@@ -281,6 +295,40 @@ impl Gpu {
     pub(super) fn catch<T>(&self, _what: &str, make: impl FnOnce() -> T) -> Result<T, GpuError> {
         Ok(make())
     }
+}
+
+/// Bytes that a binding really has.
+fn bound_bytes(binding: &wgpu::BufferBinding<'_>) -> u64 {
+    let rest = binding.buffer.size().saturating_sub(binding.offset);
+    binding.size.map_or(rest, |size| size.get().min(rest))
+}
+
+/// wgpu refuses a dispatch that writes a buffer it also reads, or writes the same bytes by two names; that would come up only
+/// when the app's encoder is finished.
+fn check_aliases(
+    dispatch: &Dispatch,
+    bindings: &[Binding],
+    entries: &[wgpu::BindGroupEntry<'_>],
+) -> Result<(), GpuError> {
+    let buffer = |ix: usize| match &entries[ix].resource {
+        wgpu::BindingResource::Buffer(buffer) => Some(buffer),
+        _ => None,
+    };
+    let writes = |b: &Binding| b.resource == Resource::Storage(Access::ReadWrite);
+    for (i, written) in bindings.iter().enumerate().filter(|(_, b)| writes(b)) {
+        for (j, other) in bindings.iter().enumerate().filter(|(j, _)| *j != i) {
+            let (Some(a), Some(b)) = (buffer(i), buffer(j)) else { continue };
+            let apart = a.offset + bound_bytes(a) <= b.offset || b.offset + bound_bytes(b) <= a.offset;
+            if a.buffer == b.buffer && !(apart && writes(other)) {
+                return Err(GpuError::Aliased {
+                    shader: dispatch.shader.label(),
+                    written: dispatch.buffer_of(&written.name).into(),
+                    other: dispatch.buffer_of(&other.name).into(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn layout_entry(b: &Binding) -> wgpu::BindGroupLayoutEntry {

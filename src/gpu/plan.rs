@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::GpuError;
 use crate::lower::Shader;
 
 /// One dispatch. Each resource variable of the shader is bound to the buffer of the same name, unless
@@ -36,13 +37,34 @@ impl Dispatch {
     }
 }
 
-/// A buffer that a plan needs between its dispatches, beyond operands and results.
+/// A buffer by the name that it is bound by, with the size that kernels count on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scratch {
+pub struct BufferSpec {
     /// The name that shaders bind it by.
     pub name: &'static str,
-    /// Its size in bytes, a multiple of 4.
+    /// The least size in bytes. A binding has at least this, rounded up to 4.
     pub size_bytes: u64,
+}
+
+impl BufferSpec {
+    /// A buffer of so many elements of so many bytes each.
+    pub fn new(name: &'static str, elements: u64, element_bytes: usize) -> Self {
+        Self { name, size_bytes: elements.saturating_mul(element_bytes as u64) }
+    }
+
+    /// The least size of a binding: whole words.
+    pub fn binding_bytes(&self) -> u64 {
+        self.size_bytes.next_multiple_of(4)
+    }
+
+    /// Whether a binding of `given_bytes` holds it.
+    pub fn check(&self, given_bytes: u64) -> Result<(), GpuError> {
+        if given_bytes < self.binding_bytes() {
+            let needed_bytes = self.binding_bytes();
+            return Err(GpuError::Size { buffer: self.name.into(), needed_bytes, given_bytes });
+        }
+        Ok(())
+    }
 }
 
 /// An operand that a plan wants as a 2-D texture instead of a buffer.
@@ -85,8 +107,10 @@ impl std::fmt::Debug for Prepared {
 pub struct Plan {
     /// In order; each sees what those before it wrote.
     pub dispatches: Vec<Dispatch>,
-    /// Buffers between dispatches.
-    pub scratch: Vec<Scratch>,
+    /// Operands and results, as the caller has them.
+    pub buffers: Vec<BufferSpec>,
+    /// Buffers between dispatches, beyond operands and results.
+    pub scratch: Vec<BufferSpec>,
     /// Operands wanted as textures.
     pub textures: Vec<TextureSpec>,
     /// Operands wanted in another layout.
@@ -99,15 +123,51 @@ impl Plan {
         Self { dispatches: vec![dispatch], ..Self::default() }
     }
 
-    /// Makes the prepared operands from the bytes that `operand` gives for a name; the error is the name
-    /// of an operand that is missing.
+    /// What is known of a buffer that the caller binds: an operand, a result or scratch.
+    pub fn buffer(&self, name: &str) -> Option<&BufferSpec> {
+        self.buffers.iter().chain(&self.scratch).find(|b| b.name == name)
+    }
+
+    /// Refuses a name that the plan has no use for: most likely a misspelled one, or an operand that the spec does not have.
+    pub fn check_name(&self, name: &str) -> Result<(), GpuError> {
+        let prepared = self.prepared.iter().map(|p| p.name);
+        let mut names = self.buffers.iter().chain(&self.scratch).map(|b| b.name).chain(prepared);
+        if names.clone().any(|n| n == name) {
+            return Ok(());
+        }
+        let known = names.by_ref().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        Err(GpuError::UnknownBuffer { buffer: name.into(), known })
+    }
+
+    /// Checks an operand's bytes on the host: as many as the plan counts on, up to the padding that packed weights have.
+    pub fn check_operand(&self, name: &str, bytes: &[u8]) -> Result<(), GpuError> {
+        self.check_name(name)?;
+        self.check_operand_size(name, bytes)
+    }
+
+    fn check_operand_size(&self, name: &str, bytes: &[u8]) -> Result<(), GpuError> {
+        let Some(spec) = self.buffer(name) else { return Ok(()) };
+        let (needed, given) = (spec.size_bytes, bytes.len() as u64);
+        if given < needed || given > needed.next_multiple_of(16) {
+            return Err(GpuError::Size { buffer: name.into(), needed_bytes: needed, given_bytes: given });
+        }
+        Ok(())
+    }
+
+    /// Makes the prepared operands from the bytes that `operand` gives for a name.
+    ///
+    /// # Errors
+    /// An operand that is missing or of the wrong size.
     pub fn prepare<'a>(
         &self,
         operand: impl Fn(&str) -> Option<&'a [u8]>,
-    ) -> Result<Vec<(&'static str, Vec<u8>)>, &'static str> {
+    ) -> Result<Vec<(&'static str, Vec<u8>)>, GpuError> {
+        let find = |name: &'static str| {
+            let bytes = operand(name).ok_or_else(|| GpuError::missing(name))?;
+            self.check_operand_size(name, bytes).map(|()| bytes)
+        };
         let make = |p: &Prepared| {
-            let from: Result<Vec<&[u8]>, &'static str> =
-                p.from.iter().map(|name| operand(name).ok_or(*name)).collect();
+            let from: Result<Vec<&[u8]>, GpuError> = p.from.iter().map(|name| find(name)).collect();
             Ok((p.name, (p.make)(&from?)))
         };
         self.prepared.iter().map(make).collect()

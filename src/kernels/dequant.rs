@@ -30,10 +30,10 @@ use std::sync::Arc;
 
 use super::op::Operation;
 use super::spec::{
-    Case, CaseClass, Cost, Elem, Family, Output, Problem, Refusal, Role, Space, Variant, Want,
+    Buffers, Case, CaseClass, Cost, Elem, Family, Output, Problem, Refusal, Role, Space, Variant, Want,
 };
 use super::weights;
-use crate::gpu::{Caps, Dispatch, Plan, TextureSpec, grid};
+use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, TextureSpec, grid};
 use crate::lower::{Defines, Shader};
 use crate::quant::{Format, GroupSize, QuantizedMatrix, ScaleEncoding, Shape, WeightSpec};
 use crate::{msl, wgsl};
@@ -64,17 +64,32 @@ pub struct Spec {
 
 impl Spec {
     /// Weights of a shape and format to f16 or f32. `tensor_scale` is 1 for formats without one.
+    ///
+    /// # Errors
+    /// `out` is no float; `tensor_scale` is not finite. The message names the argument.
     pub fn new(weights: WeightSpec, tensor_scale: f32, out: Elem) -> Result<Self, Refusal> {
-        match out {
-            Elem::F16 | Elem::F32 => Ok(Self { weights, tensor_scale, out }),
-            Elem::U32 => Err(Refusal::needs("f16 or f32 output")),
+        if out == Elem::U32 {
+            return Err(Refusal("out is u32: results are f16 or f32".into()));
         }
+        if !tensor_scale.is_finite() {
+            return Err(Refusal(format!("tensor_scale is {tensor_scale}: it must be finite")));
+        }
+        Ok(Self { weights, tensor_scale, out })
     }
 
     fn name(&self) -> String {
         let out = if self.out == Elem::F16 { "f16" } else { "f32" };
         let w = &self.weights;
         format!("{}-g{}-{}-{out}", w.format(), w.group(), w.shape())
+    }
+}
+
+impl Buffers for Spec {
+    fn buffers(&self) -> Vec<BufferSpec> {
+        let mut buffers = weights::buffers(&self.weights);
+        let elements = self.weights.shape().elements() as u64;
+        buffers.push(BufferSpec::new("dequantized", elements, self.out.size_bytes()));
+        buffers
     }
 }
 

@@ -1,15 +1,17 @@
-//! Product with the experts that a router chose: `y[t] = Σ_c probs[t, c] · x[t]·W[expert_ids[t, c]]`, for mixtures of experts.
+//! Product with the experts that a router chose: `y[t] = Σ_c probabilities[t, c] · x[t]·W[expert_ids[t, c]]`, for mixtures of experts.
 //!
 //! | operand | elements | layout |
 //! |---|---|---|
 //! | `words`, `scales`, `zero_points` | W `[experts, n, k]` in four bits | as one matrix of `experts·n` rows: see [`crate::quant`] |
-//! | `x` | f16 or f32 `[tokens, k]` | row-major |
+//! | `x` | f16 or f32 `[tokens, k]`, or `[tokens·top_k, k]` | row-major |
 //! | `expert_ids` | u32 `[tokens, top_k]` | row-major; an id of `experts` or more chooses nothing |
-//! | `probs` | f32 `[tokens, top_k]` | row-major |
-//! | `y` | f16 or f32 `[tokens, n]` | row-major |
+//! | `probabilities` | f32 `[tokens, top_k]` | row-major |
+//! | `y` | f16 or f32 `[tokens, n]`, or `[tokens·top_k, n]` | row-major |
 //!
-//! A *pair* is a (token, choice), numbered `t·top_k + c`. All experts share one tensor scale; where a checkpoint has one per
-//! expert, multiply `probs` by them. Sums are f32 and in a fixed order: no kernel has atomics, every run gives the same bits.
+//! A *pair* is a (token, choice), numbered `t·top_k + c`. A feed-forward block is two of these products with an activation
+//! between: the first has a row of x per token and a row of y per *pair*, unweighted, `y[p] = x[t]·W[expert_ids[p]]`; the
+//! second has a row of x per pair and sums each token's: `y[t] = Σ_c probabilities[p] · x[p]·W[expert_ids[p]]`. See [`Rows`]. All experts share one tensor scale; where a checkpoint has one per
+//! expert, multiply `probabilities` by them. Sums are f32 and in a fixed order: no kernel has atomics, every run gives the same bits.
 //! Experts without a token, all tokens on one expert, and any `top_k` up to the number of experts are cases like others.
 //!
 //! | variant | what differs |
@@ -18,7 +20,7 @@
 //! | host_sorted | pairs sorted by expert on the host, then 64 × 64 tiles of one expert's rows |
 //! | sorted | the same, sorted on the GPU by a counting sort |
 //! | sorted_coop_8x8, sorted_coop_16x16, sorted_coop_16x16_small | sorted, with cooperative matrices as in [`gemm`](super::gemm) |
-//! | vector, vector_portable | a matrix-vector product per token and choice, for few tokens; portable: without subgroups |
+//! | vector, vector_portable | a matrix-vector product per pair, for few tokens; portable: without subgroups |
 //!
 //! The sorted variants run five dispatches: count, scan and scatter (the sort, and the list of tiles), the product, whose rows
 //! go to `expert_outputs[pair]`, and the weighted sum of each token's pairs. The number of tiles is not known on the
@@ -40,12 +42,23 @@ use std::sync::{Arc, OnceLock};
 use super::gemm::{encode, near, random_activations};
 use super::op::Operation;
 use super::spec::{
-    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+    Buffers, Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space,
+    Variant, Want,
 };
 use super::weights;
-use crate::gpu::{Caps, Plan};
+use crate::gpu::{BufferSpec, Caps, Plan};
 use crate::quant::{Format, GroupSize, Shape, WeightSpec};
 use plan::{gather, host_sorted, sorted_coop, sorted_register, vector};
+
+/// What a row of x or of y stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// A token. As a row of x it serves all of the token's pairs; as a row of y it is their sum, weighted by `probabilities`.
+    Token,
+    /// A pair of a token and a choice. As a row of y it is one expert's output, not weighted: `probabilities` is not bound, and rows
+    /// of pairs that choose nothing are zeros or not written.
+    Pair,
+}
 
 /// A product's shapes, format and element types.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +71,8 @@ pub struct Spec {
     tensor_scale: f32,
     x: Elem,
     y: Elem,
+    x_rows: Rows,
+    y_rows: Rows,
 }
 
 /// Most experts that the sort has workgroup memory and registers for.
@@ -113,7 +128,20 @@ impl Spec {
         let weights = Shape::new(experts as usize * shape.n(), shape.k())
             .and_then(|all| WeightSpec::new(all, expert.format(), expert.group()))
             .map_err(|e| Refusal(format!("experts: {e}")))?;
-        Ok(Self { tokens, top_k, experts, weights, tensor_scale, x, y })
+        let (x_rows, y_rows) = (Rows::Token, Rows::Token);
+        Ok(Self { tokens, top_k, experts, weights, tensor_scale, x, y, x_rows, y_rows })
+    }
+
+    /// With rows of x and y that stand for tokens or for pairs; both stand for tokens otherwise.
+    ///
+    /// # Errors
+    /// x has 2³² elements or more.
+    pub fn with_rows(self, x_rows: Rows, y_rows: Rows) -> Result<Self, Refusal> {
+        let elements = u64::from(self.rows_of(x_rows)) * u64::from(self.k());
+        if elements > u64::from(u32::MAX) {
+            return Err(Refusal(format!("x has {elements} elements: at most 2^32 - 1 can be indexed")));
+        }
+        Ok(Self { x_rows, y_rows, ..self })
     }
 
     fn n(&self) -> u32 {
@@ -127,6 +155,31 @@ impl Spec {
     /// Pairs of a token and a choice.
     fn pairs(&self) -> u32 {
         self.tokens * self.top_k
+    }
+
+    /// The number of rows that stand for this.
+    fn rows_of(&self, rows: Rows) -> u32 {
+        if rows == Rows::Pair { self.pairs() } else { self.tokens }
+    }
+
+    /// Pairs that such a row belongs to.
+    fn pairs_per(&self, rows: Rows) -> u32 {
+        if rows == Rows::Pair { 1 } else { self.top_k }
+    }
+}
+
+impl Buffers for Spec {
+    fn buffers(&self) -> Vec<BufferSpec> {
+        let pairs = u64::from(self.pairs());
+        let (x_rows, y_rows) = (self.rows_of(self.x_rows), self.rows_of(self.y_rows));
+        let mut buffers = weights::buffers(&self.weights);
+        buffers.push(BufferSpec::new("x", u64::from(x_rows) * u64::from(self.k()), self.x.size_bytes()));
+        buffers.push(BufferSpec::new("expert_ids", pairs, Elem::U32.size_bytes()));
+        if self.y_rows == Rows::Token {
+            buffers.push(BufferSpec::new("probabilities", pairs, Elem::F32.size_bytes()));
+        }
+        buffers.push(BufferSpec::new("y", u64::from(y_rows) * u64::from(self.n()), self.y.size_bytes()));
+        buffers
     }
 }
 
@@ -144,7 +197,7 @@ static RULES: &[Rule] = &[
 ];
 
 /// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands) of the matrix of all experts'
-/// rows, `x`, `expert_ids`, `probs`, `y`, and the operation's scratch.
+/// rows, `x`, `expert_ids`, `probabilities` where rows of y are tokens, `y`, and the operation's scratch.
 ///
 /// # Errors
 /// The device can run no variant.
@@ -195,35 +248,39 @@ fn route(spec: &Spec, routing: Routing, rng: &mut Rng) -> Vec<u32> {
 /// Inputs, reference and cost.
 fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
     let matrix = weights::random(&spec.weights, seed);
-    let (tokens, n, k) = (spec.tokens as usize, spec.n() as usize, spec.k() as usize);
-    let (top_k, experts) = (spec.top_k as usize, spec.experts);
+    let (n, k, experts) = (spec.n() as usize, spec.k() as usize, spec.experts);
+    let [x_rows, y_rows] = [spec.x_rows, spec.y_rows].map(|rows| spec.rows_of(rows) as usize);
+    let [pairs_per_x, choices] = [spec.x_rows, spec.y_rows].map(|rows| spec.pairs_per(rows) as usize);
+    let weighted = spec.y_rows == Rows::Token;
     let mut rng = Rng(seed ^ 0x6578_7065);
-    let x = random_activations(tokens * k, spec.x, &mut rng);
+    let x = random_activations(x_rows * k, spec.x, &mut rng);
     let ids = route(spec, routing, &mut rng);
-    let probs: Vec<f32> = (0..tokens * top_k).map(|_| rng.unit().abs()).collect();
+    let probabilities: Vec<f32> = ids.iter().map(|_| if weighted { rng.unit().abs() } else { 1.0 }).collect();
     let mut inputs = weights::inputs(&matrix);
     inputs.push(Operand { name: "x", bytes: encode(&x, spec.x) });
     inputs.push(Operand { name: "expert_ids", bytes: bytemuck::cast_slice(&ids).into() });
-    inputs.push(Operand { name: "probs", bytes: encode(&probs, Elem::F32) });
+    if weighted {
+        inputs.push(Operand { name: "probabilities", bytes: encode(&probabilities, Elem::F32) });
+    }
     let chosen: Vec<u32> = ids.iter().copied().filter(|id| *id < experts).collect();
     let hit = chosen.iter().collect::<BTreeSet<_>>().len();
     let moved = spec.weights.total_bytes() / experts as usize * hit
-        + tokens * k * spec.x.size_bytes()
-        + 8 * ids.len()
-        + tokens * n * spec.y.size_bytes();
+        + x_rows * k * spec.x.size_bytes()
+        + if weighted { 8 } else { 4 } * ids.len()
+        + y_rows * n * spec.y.size_bytes();
     let cost =
         Cost { useful_bytes: moved as u64, flops: 2 * (chosen.len() * n * k) as u64, space: Space::Storage };
     // Decoded once, when the first row is asked for: exact but for one rounding to f32.
     let decoded: OnceLock<Vec<f32>> = OnceLock::new();
     let (x_elem, y_elem) = (spec.x, spec.y);
-    let row = move |token: usize| -> Vec<Want> {
+    let row = move |row: usize| -> Vec<Want> {
         let w = decoded.get_or_init(|| matrix.dequantize());
-        let x = &x[token * k..(token + 1) * k];
         let column = |j: usize| {
-            let pairs = token * top_k..(token + 1) * top_k;
+            let pairs = row * choices..(row + 1) * choices;
             let terms = pairs.filter(|&pair| ids[pair] < experts).flat_map(|pair| {
+                let x = &x[pair / pairs_per_x * k..][..k];
                 let row = ids[pair] as usize * n + j;
-                let (p, w) = (f64::from(probs[pair]), &w[row * k..(row + 1) * k]);
+                let (p, w) = (f64::from(probabilities[pair]), &w[row * k..(row + 1) * k]);
                 x.iter().zip(w).map(move |(a, b)| p * f64::from(*a) * f64::from(*b))
             });
             near(terms, x_elem, y_elem, 0.0)
@@ -233,9 +290,9 @@ fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
     let output = Output {
         name: "y",
         elem: spec.y,
-        n_rows: tokens,
+        n_rows: y_rows,
         row_len: n,
-        row_cost: (top_k * n * k) as u64,
+        row_cost: (choices * n * k) as u64,
         row: Arc::new(row),
     };
     Problem { inputs, outputs: vec![output], cost }
@@ -302,45 +359,62 @@ fn cases() -> Vec<Case> {
     // tokens, top_k, experts, n, k. Edges: one token, one expert, all experts chosen, experts with no token, all tokens on one,
     // ids that are no expert's; tiles of 64 and 128 rows at −1, 0, +1; blocks of 256 pairs at −1, 0, +1; more experts than the
     // 256 invocations of the sort; n < 8; K of one group.
-    type Row = (CaseClass, Format, GroupSize, [usize; 5], Elem, Elem, Routing);
+    const T: [Rows; 2] = [Rows::Token, Rows::Token];
+    const UP: [Rows; 2] = [Rows::Token, Rows::Pair];
+    const DOWN: [Rows; 2] = [Rows::Pair, Rows::Token];
+    const PAIRS: [Rows; 2] = [Rows::Pair, Rows::Pair];
+    type Row = (CaseClass, Format, GroupSize, [usize; 5], Elem, Elem, Routing, [Rows; 2]);
     let table: &[Row] = &[
-        (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F16, F16, Even),
-        (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F32, F32, Even),
-        (Smoke, Mxfp4, G32, [33, 4, 32, 72, 96], F16, F32, Skewed),
-        (Smoke, Int4Asym, G64, [33, 2, 4, 72, 192], F16, F16, Even),
-        (Edge, Fp4, G16, [1, 1, 1, 1, 16], F16, F32, Even),
-        (Edge, Fp4, G16, [1, 3, 3, 7, 16], F32, F32, Even),
-        (Edge, Fp4, G16, [5, 8, 8, 17, 48], F16, F16, Even),
-        (Edge, Fp4, G32, [63, 1, 5, 65, 64], F16, F32, Same),
-        (Edge, Fp4, G32, [64, 1, 2, 63, 96], F32, F32, Same),
-        (Edge, Fp4, G32, [65, 1, 3, 64, 32], F16, F32, Same),
-        (Edge, Fp4, G32, [129, 2, 7, 40, 64], F16, F32, Same),
-        (Edge, Fp4, G64, [255, 1, 16, 33, 64], F32, F16, Skewed),
-        (Edge, Fp4, G128, [128, 2, 16, 12, 128], F16, F32, Skewed),
-        (Edge, Fp4, G16, [257, 1, 300, 8, 32], F32, F32, Even),
-        (Edge, Fp4, G16, [40, 6, 512, 5, 16], F16, F32, Even),
-        (Edge, Int4Sym, G32, [37, 3, 6, 31, 96], F16, F32, Holes),
-        (Edge, Int4Sym, G16, [2, 2, 4, 130, 80], F32, F32, Holes),
-        (Edge, Int4Asym, G16, [43, 2, 3, 43, 48], F16, F32, Even),
-        (Edge, Mxfp4, G32, [9, 4, 32, 66, 160], F32, F32, Even),
-        (Edge, Nvfp4, G16, [70, 2, 5, 34, 144], F16, F16, Skewed),
+        (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F16, F16, Even, T),
+        (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F32, F32, Even, T),
+        (Smoke, Mxfp4, G32, [33, 4, 32, 72, 96], F16, F32, Skewed, T),
+        (Smoke, Int4Asym, G64, [33, 2, 4, 72, 192], F16, F16, Even, T),
+        (Edge, Fp4, G16, [1, 1, 1, 1, 16], F16, F32, Even, T),
+        (Edge, Fp4, G16, [1, 3, 3, 7, 16], F32, F32, Even, T),
+        (Edge, Fp4, G16, [5, 8, 8, 17, 48], F16, F16, Even, T),
+        (Edge, Fp4, G32, [63, 1, 5, 65, 64], F16, F32, Same, T),
+        (Edge, Fp4, G32, [64, 1, 2, 63, 96], F32, F32, Same, T),
+        (Edge, Fp4, G32, [65, 1, 3, 64, 32], F16, F32, Same, T),
+        (Edge, Fp4, G32, [129, 2, 7, 40, 64], F16, F32, Same, T),
+        (Edge, Fp4, G64, [255, 1, 16, 33, 64], F32, F16, Skewed, T),
+        (Edge, Fp4, G128, [128, 2, 16, 12, 128], F16, F32, Skewed, T),
+        (Edge, Fp4, G16, [257, 1, 300, 8, 32], F32, F32, Even, T),
+        (Edge, Fp4, G16, [40, 6, 512, 5, 16], F16, F32, Even, T),
+        (Edge, Int4Sym, G32, [37, 3, 6, 31, 96], F16, F32, Holes, T),
+        (Edge, Int4Sym, G16, [2, 2, 4, 130, 80], F32, F32, Holes, T),
+        (Edge, Int4Asym, G16, [43, 2, 3, 43, 48], F16, F32, Even, T),
+        (Edge, Mxfp4, G32, [9, 4, 32, 66, 160], F32, F32, Even, T),
+        (Edge, Nvfp4, G16, [70, 2, 5, 34, 144], F16, F16, Skewed, T),
+        (Edge, Mxfp4, G32, [33, 4, 8, 72, 96], F32, F32, Skewed, UP),
+        (Edge, Nvfp4, G16, [1, 4, 8, 33, 32], F16, F32, Even, UP),
+        (Edge, Fp4, G32, [65, 2, 4, 63, 64], F16, F16, Even, UP),
+        (Edge, Fp4, G32, [65, 2, 4, 63, 64], F16, F16, Even, DOWN),
+        (Edge, Int4Sym, G32, [37, 3, 6, 31, 96], F32, F32, Holes, DOWN),
+        (Edge, Int4Asym, G16, [3, 3, 5, 17, 48], F32, F16, Even, PAIRS),
         // 512 tokens per expert; gpt-oss-20b's shape; its decode step.
-        (Bench, Fp4, G32, [4096, 1, 8, 4096, 4096], F16, F16, Even),
-        (Bench, Mxfp4, G32, [4096, 4, 32, 2880, 2880], F16, F16, Even),
-        (Bench, Mxfp4, G32, [512, 4, 32, 2880, 2880], F16, F16, Skewed),
-        (Bench, Mxfp4, G32, [1, 4, 32, 2880, 2880], F16, F16, Even),
-        (Bench, Mxfp4, G32, [16, 4, 32, 2880, 2880], F16, F16, Even),
+        (Bench, Fp4, G32, [4096, 1, 8, 4096, 4096], F16, F16, Even, T),
+        (Bench, Mxfp4, G32, [4096, 4, 32, 2880, 2880], F16, F16, Even, T),
+        (Bench, Mxfp4, G32, [512, 4, 32, 2880, 2880], F16, F16, Skewed, T),
+        (Bench, Mxfp4, G32, [1, 4, 32, 2880, 2880], F16, F16, Even, T),
+        (Bench, Mxfp4, G32, [16, 4, 32, 2880, 2880], F16, F16, Even, T),
     ];
-    let case = |&(class, format, group, [tokens, top_k, experts, n, k], x, y, routing): &Row| {
+    let case = |&(class, format, group, [tokens, top_k, experts, n, k], x, y, routing, rows): &Row| {
         let expert = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
         let expert = expert.expect("the table's shapes are whole groups");
         let tensor_scale = weights::random_tensor_scale(format);
         let spec = Spec::new(tokens as u32, top_k as u32, experts as u32, expert, tensor_scale, x, y)
+            .and_then(|spec| spec.with_rows(rows[0], rows[1]))
             .expect("a sound row");
+        let rows = match rows {
+            T => "",
+            UP => "-up",
+            DOWN => "-down",
+            PAIRS => "-pairs",
+        };
         let elem = |e| if e == F16 { "f16" } else { "f32" };
         let shapes = format!("t{tokens}-k{top_k}of{experts}-{n}x{k}");
         let kind = format!("{routing:?}").to_lowercase();
-        let name = format!("{format}-g{group}-{shapes}-{}-{}-{kind}", elem(x), elem(y));
+        let name = format!("{format}-g{group}-{shapes}-{}-{}-{kind}{rows}", elem(x), elem(y));
         Case::new(name, class, spec, VARIANTS, move |spec, seed| problem(spec, routing, seed))
     };
     table.iter().map(case).collect()

@@ -53,10 +53,11 @@ use half::f16;
 
 use super::op::Operation;
 use super::spec::{
-    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+    Buffers, Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space,
+    Variant, Want,
 };
 use super::weights;
-use crate::gpu::{Caps, Plan};
+use crate::gpu::{BufferSpec, Caps, Plan};
 use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
 pub(super) use plan::{
     COOP_8, COOP_16, COOP_16_SMALL, Params, REGISTER_64, coop_shader, defines, elementwise, register_shader,
@@ -122,6 +123,19 @@ impl Spec {
         let bias = if self.bias { "-bias" } else { "" };
         let (m, n, k) = (self.m, self.n(), self.k());
         format!("{}-g{}-{m}x{n}x{k}-{}-{}{bias}", w.format(), w.group(), elem(self.x), elem(self.y))
+    }
+}
+
+impl Buffers for Spec {
+    fn buffers(&self) -> Vec<BufferSpec> {
+        let (m, n, k) = (u64::from(self.m), u64::from(self.n()), u64::from(self.k()));
+        let mut buffers = weights::buffers(&self.weights);
+        buffers.push(BufferSpec::new("x", m * k, self.x.size_bytes()));
+        buffers.push(BufferSpec::new("y", m * n, self.y.size_bytes()));
+        if self.bias {
+            buffers.push(BufferSpec::new("bias", n, Elem::F32.size_bytes()));
+        }
+        buffers
     }
 }
 

@@ -41,10 +41,11 @@ use half::f16;
 
 use super::op::Operation;
 use super::spec::{
-    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+    Buffers, Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space,
+    Variant, Want,
 };
 use super::weights;
-use crate::gpu::{Caps, Dispatch, Plan, grid};
+use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, grid};
 use crate::lower::Shader;
 use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
 use crate::{msl, wgsl};
@@ -96,6 +97,16 @@ impl Spec {
         let x = if self.x == Elem::F16 { "f16" } else { "f32" };
         let w = &self.weights;
         format!("{}-g{}-{}-b{}-{x}", w.format(), w.group(), w.shape(), self.batch)
+    }
+}
+
+impl Buffers for Spec {
+    fn buffers(&self) -> Vec<BufferSpec> {
+        let (shape, batch) = (self.weights.shape(), u64::from(self.batch));
+        let mut buffers = weights::buffers(&self.weights);
+        buffers.push(BufferSpec::new("x", batch * shape.k() as u64, self.x.size_bytes()));
+        buffers.push(BufferSpec::new("y", batch * shape.n() as u64, Elem::F32.size_bytes()));
+        buffers
     }
 }
 

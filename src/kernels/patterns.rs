@@ -17,9 +17,10 @@
 use std::sync::Arc;
 
 use super::spec::{
-    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+    Buffers, Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space,
+    Variant, Want,
 };
-use crate::gpu::{Caps, Dispatch, Plan, grid};
+use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, grid};
 use crate::lower::{Defines, Shader, Source};
 use crate::{msl, wgsl};
 
@@ -55,6 +56,13 @@ impl Spec {
             return Err(Refusal(format!("size {n} is not a positive multiple of {GRANULE} below 2^30")));
         }
         Ok(Self { n })
+    }
+}
+
+impl Buffers for Spec {
+    /// The inputs differ from variant to variant.
+    fn buffers(&self) -> Vec<BufferSpec> {
+        vec![BufferSpec::new("output", self.n, Elem::F32.size_bytes())]
     }
 }
 

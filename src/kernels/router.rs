@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | `activations` | f16 or f32 `[n_tokens, hidden]` | row-major |
 //! | `weights` | as activations, `[experts, hidden]` | row-major, as checkpoints have it |
-//! | `ids` | u32 `[n_tokens, top_k]` | by falling probability, equal ones by rising index |
-//! | `probabilities` | f32 `[n_tokens, top_k]` | in the order of `ids` |
+//! | `expert_ids` | u32 `[n_tokens, top_k]` | by falling probability, equal ones by rising index |
+//! | `probabilities` | f32 `[n_tokens, top_k]` | in the order of `expert_ids` |
 //!
 //! | variant | weights | what it shows |
 //! |---|---|---|
@@ -47,35 +47,18 @@
 //! The last by workgroups wanted: 128: 144 µs · 256: **98** · 528: 103 · 1024: 111. With 2880 by 32 experts, top 4, 4096 tokens:
 //! naive 656 µs, row_per_thread 1,790, subgroup 80, tiled 64, tiled_coop 33.
 
+mod plan;
+
 use std::sync::Arc;
 
 use half::f16;
 
 use super::op::Operation;
 use super::spec::{
-    Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space, Variant, Want,
+    Buffers, Case, CaseClass, Cost, Elem, Family, Operand, Output, Problem, Refusal, Rng, Role, Space,
+    Variant, Want,
 };
-use crate::gpu::{Caps, DeviceClass, Dispatch, Plan, Prepared, ScalarType, Scratch, grid};
-use crate::lower::{Defines, Shader};
-use crate::{msl, wgsl};
-
-/// Uniform block of every kernel here.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    n_tokens: u32,
-    hidden: u32,
-    experts: u32,
-    top_k: u32,
-    /// Experts, from the best, whose weights the denominator sums.
-    n_summed: u32,
-    /// Partial logits: `[n_splits][logit_rows][logit_stride]`, each over `split_len` of `hidden`.
-    n_splits: u32,
-    split_len: u32,
-    logit_rows: u32,
-    logit_stride: u32,
-}
-const _: () = assert!(size_of::<Params>() == 36);
+use crate::gpu::{BufferSpec, Caps};
 
 /// Experts that fit a workgroup's logits.
 pub const MAX_EXPERTS: u32 = 512;
@@ -154,6 +137,20 @@ impl Spec {
     }
 }
 
+impl Buffers for Spec {
+    fn buffers(&self) -> Vec<BufferSpec> {
+        let [tokens, hidden, experts, top_k] =
+            [self.n_tokens, self.hidden, self.experts, self.top_k].map(u64::from);
+        let elem_bytes = self.elem.size_bytes();
+        vec![
+            BufferSpec::new("activations", tokens * hidden, elem_bytes),
+            BufferSpec::new("weights", experts * hidden, elem_bytes),
+            BufferSpec::new("expert_ids", tokens * top_k, Elem::U32.size_bytes()),
+            BufferSpec::new("probabilities", tokens * top_k, Elem::F32.size_bytes()),
+        ]
+    }
+}
+
 /// Which variants to try, best first, by tokens and capabilities.
 ///
 /// | tokens | capabilities | choice | why |
@@ -165,7 +162,7 @@ fn order(spec: &Spec) -> &'static [&'static str] {
     if spec.n_tokens <= 16 { &["subgroup", "tiled"] } else { &["tiled_coop", "tiled"] }
 }
 
-/// The best variant for a device. Its buffers: `activations` and `weights`, and the outputs `ids` and
+/// The best variant for a device. Its buffers: `activations` and `weights`, and the outputs `expert_ids` and
 /// `probabilities`.
 ///
 /// # Errors
@@ -220,8 +217,10 @@ fn problem(spec: &Spec, seed: u64) -> Problem {
             row: Arc::new(move |token| pick(row(token))),
         }
     };
-    let outputs =
-        vec![output("ids", Elem::U32, |c| c.ids), output("probabilities", Elem::F32, |c| c.probabilities)];
+    let outputs = vec![
+        output("expert_ids", Elem::U32, |c| c.ids),
+        output("probabilities", Elem::F32, |c| c.probabilities),
+    ];
     let written: usize = outputs.iter().map(Output::size_bytes).sum();
     let cost = Cost {
         useful_bytes: (activation_bytes.len() + weight_bytes.len() + written) as u64,
@@ -294,157 +293,12 @@ fn reference(spec: &Spec, token: &[f32], weights: &[f32]) -> Chosen {
     chosen
 }
 
-// ---- plans ----
-
-fn params(spec: &Spec) -> Params {
-    Params {
-        n_tokens: spec.n_tokens,
-        hidden: spec.hidden,
-        experts: spec.experts,
-        top_k: spec.top_k,
-        n_summed: if spec.renormalize { spec.top_k } else { spec.experts },
-        n_splits: 1,
-        split_len: spec.hidden,
-        logit_rows: spec.n_tokens,
-        logit_stride: spec.experts,
-    }
-}
-
-/// Invocations that rank a token's experts.
-fn rank_threads(spec: &Spec) -> u32 {
-    spec.experts.next_power_of_two().clamp(32, 128)
-}
-
-fn defines(spec: &Spec, vec: bool) -> Defines {
-    Defines::new()
-        .with("F16", i32::from(spec.elem == Elem::F16))
-        .with("VEC", i32::from(vec))
-        .with("THREADS", rank_threads(spec))
-}
-
-/// Whether rows can be read four elements at a time.
-fn vectors(spec: &Spec) -> bool {
-    spec.hidden.is_multiple_of(4)
-}
-
-fn naive(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
-    let shader =
-        Shader::new(wgsl!("router/naive.wgsl"), defines(spec, false)).with_msl(msl!("router/naive.metal"));
-    let dispatch = Dispatch::new(shader, grid(u64::from(spec.n_tokens)), &params(spec));
-    let (hidden, experts, elem_bytes) = (spec.hidden as usize, spec.experts as usize, spec.elem.size_bytes());
-    let transpose = move |from: &[&[u8]]| {
-        let mut columns = Vec::with_capacity(from[0].len());
-        for d in 0..hidden {
-            for e in 0..experts {
-                columns.extend_from_slice(&from[0][(e * hidden + d) * elem_bytes..][..elem_bytes]);
-            }
-        }
-        columns
-    };
-    Ok(Plan {
-        dispatches: vec![dispatch.rename("weights", "weight_columns")],
-        prepared: vec![Prepared { name: "weight_columns", from: vec!["weights"], make: Arc::new(transpose) }],
-        ..Plan::default()
-    })
-}
-
-fn row_per_thread(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
-    let shader = Shader::new(wgsl!("router/row_per_thread.wgsl"), defines(spec, false));
-    Ok(Plan::one(Dispatch::new(shader, grid(u64::from(spec.n_tokens)), &params(spec))))
-}
-
-/// `logits` and then `select`, over scratch for partial logits.
-fn with_select(spec: &Spec, params: Params, logits: Dispatch) -> Plan {
-    let shader =
-        Shader::new(wgsl!("router/select.wgsl"), defines(spec, true)).with_msl(msl!("router/select.metal"));
-    let select = Dispatch::new(shader, grid(u64::from(spec.n_tokens)), &params);
-    let size_bytes =
-        4 * u64::from(params.n_splits) * u64::from(params.logit_rows) * u64::from(params.logit_stride);
-    Plan {
-        dispatches: vec![logits, select],
-        scratch: vec![Scratch { name: "logits", size_bytes }],
-        ..Plan::default()
-    }
-}
-
-fn subgroup(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    const THREADS: u32 = 128;
-    let width = match caps.subgroup_size {
-        Some(width) if caps.subgroups && width <= THREADS => width,
-        _ => return Err(Refusal::needs(format!("subgroups of one known width, at most {THREADS}"))),
-    };
-    let tokens = spec.n_tokens.min(4);
-    let defines =
-        defines(spec, vectors(spec)).with("THREADS", THREADS).with("WIDTH", width).with("TOKENS", tokens);
-    let shader = Shader::new(wgsl!("router/subgroup.wgsl"), defines).with_msl(msl!("router/subgroup.metal"));
-    let rows = spec.n_tokens.div_ceil(tokens);
-    if rows > caps.max_workgroups {
-        return Err(Refusal::needs(format!("at most {} tokens", tokens * caps.max_workgroups)));
-    }
-    let params = params(spec);
-    let workgroups = [spec.experts.div_ceil(THREADS / width), rows, 1];
-    Ok(with_select(spec, params, Dispatch::new(shader, workgroups, &params)))
-}
-
-/// Workgroups that keep a device busy: twice the cores of the largest known (H100: 132 SMs, four groups of 128
-/// invocations each; Apple's Ultra chips: 80 cores).
-fn wanted_workgroups(class: DeviceClass) -> u32 {
-    match class {
-        DeviceClass::DiscreteGpu => 528,
-        DeviceClass::IntegratedGpu | DeviceClass::OtherGpu => 160,
-        DeviceClass::Software | DeviceClass::Executor => 8,
-    }
-}
-
-/// How `hidden` is split into about `wanted` parts: (number of splits, elements of each).
-fn splits(spec: &Spec, wanted: u32, step: u32) -> (u32, u32) {
-    let steps = spec.hidden.div_ceil(step);
-    // A split shorter than 4 steps costs more in partial sums than it gains.
-    let n = wanted.clamp(1, (steps / 4).clamp(1, 16));
-    let len = steps.div_ceil(n) * step;
-    (spec.hidden.div_ceil(len), len)
-}
-
-fn tiled(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    let columns = if spec.experts <= 16 { 1 } else { 4 };
-    let (x, y) = (spec.experts.div_ceil(16 * columns), spec.n_tokens.div_ceil(64));
-    let (n_splits, split_len) = splits(spec, wanted_workgroups(caps.class) / (x * y), 16);
-    let params = Params { n_splits, split_len, ..params(spec) };
-    let defines = defines(spec, vectors(spec)).with("COLUMNS", columns);
-    let shader = Shader::new(wgsl!("router/tiled.wgsl"), defines).with_msl(msl!("router/tiled.metal"));
-    Ok(with_select(spec, params, Dispatch::new(shader, [x, y, n_splits], &params)))
-}
-
-fn tiled_coop(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    if spec.elem != Elem::F16 || !vectors(spec) {
-        return Err(Refusal::needs("f16 elements and `hidden` to be a multiple of 4"));
-    }
-    if !caps.f16 || !caps.has_subgroup_size(32) {
-        return Err(Refusal::needs("shader-f16 and subgroups of 32 lanes"));
-    }
-    let offered = |n| caps.has_coop(n, n, n, ScalarType::F16, ScalarType::F32);
-    let tile = match () {
-        () if offered(16) => 16,
-        () if offered(8) => 8,
-        () => return Err(Refusal::needs("8×8 or 16×16 cooperative matrices, f16 to f32")),
-    };
-    let width = spec.experts.next_multiple_of(16).min(64);
-    let (x, y) = (spec.experts.div_ceil(width), spec.n_tokens.div_ceil(64));
-    // Its workgroups do more in flight: half as many are enough.
-    let (n_splits, split_len) = splits(spec, wanted_workgroups(caps.class) / 2 / (x * y), 64);
-    let params = Params { n_splits, split_len, logit_rows: y * 64, logit_stride: x * width, ..params(spec) };
-    let defines = Defines::new().with("TILE", tile).with("EXPERTS", width);
-    let shader =
-        Shader::new(wgsl!("router/tiled_coop.wgsl"), defines).with_msl(msl!("router/tiled_coop.metal"));
-    Ok(with_select(spec, params, Dispatch::new(shader, [x, y, n_splits], &params)))
-}
-
 static VARIANTS: &[Variant<Spec>] = &[
     Variant {
         name: "naive",
         role: Role::Naive,
         about: "weights [hidden, experts], a thread per expert",
-        plan: naive,
+        plan: plan::naive,
         twin: true,
         problem: None,
     },
@@ -452,7 +306,7 @@ static VARIANTS: &[Variant<Spec>] = &[
         name: "row_per_thread",
         role: Role::Advised,
         about: "weights [experts, hidden], a thread per expert row",
-        plan: row_per_thread,
+        plan: plan::row_per_thread,
         twin: false,
         problem: None,
     },
@@ -460,7 +314,7 @@ static VARIANTS: &[Variant<Spec>] = &[
         name: "subgroup",
         role: Role::Optimized,
         about: "weights [experts, hidden], a subgroup per expert and 4 tokens",
-        plan: subgroup,
+        plan: plan::subgroup,
         twin: true,
         problem: None,
     },
@@ -468,7 +322,7 @@ static VARIANTS: &[Variant<Spec>] = &[
         name: "tiled",
         role: Role::Optimized,
         about: "64 tokens × 64 experts through workgroup memory, hidden split",
-        plan: tiled,
+        plan: plan::tiled,
         twin: true,
         problem: None,
     },
@@ -476,7 +330,7 @@ static VARIANTS: &[Variant<Spec>] = &[
         name: "tiled_coop",
         role: Role::Optimized,
         about: "64 tokens × up to 64 experts by cooperative matrices, hidden split",
-        plan: tiled_coop,
+        plan: plan::tiled_coop,
         twin: true,
         problem: None,
     },
@@ -546,16 +400,5 @@ mod tests {
         let Want::Near { value, .. } = c.probabilities[2] else { panic!("a probability is near something") };
         // Logits 2, 2, 1: e^-1 / (2 + e^-1).
         assert!((value - 0.155_362).abs() < 1e-6, "{value}");
-    }
-
-    #[test]
-    fn splits_cover_hidden_in_whole_steps() {
-        for hidden in [1, 15, 16, 17, 63, 64, 1030, 4096] {
-            for wanted in [1, 7, 64, 1000] {
-                let spec = Spec::new(1, hidden, 8, 1, Elem::F32, true).unwrap();
-                let (n, len) = splits(&spec, wanted, 16);
-                assert!(n >= 1 && len % 16 == 0 && n * len >= hidden && (n - 1) * len < hidden);
-            }
-        }
     }
 }

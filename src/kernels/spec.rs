@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::gpu::{Caps, Plan};
+use crate::gpu::{BufferSpec, Caps, Plan};
 
 /// What a variant stands for in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,12 @@ impl Refusal {
     }
 }
 
+/// What a room's spec says of the buffers that its variants bind.
+pub trait Buffers {
+    /// Operands and results with their sizes, the same for every variant. Bindings are checked against them.
+    fn buffers(&self) -> Vec<BufferSpec>;
+}
+
 /// A row of a room's table of variants.
 pub struct Variant<S> {
     /// Name, as in `FAMILY/NAME`.
@@ -58,6 +64,13 @@ pub struct Variant<S> {
     pub twin: bool,
     /// Its own problem, where it does not compute what the room's other variants do.
     pub problem: Option<fn(&S, u64) -> Problem>,
+}
+
+impl<S: Buffers> Variant<S> {
+    /// The variant's plan with the buffers that the spec names.
+    pub(super) fn plan_for(&self, spec: &S, caps: &Caps) -> Result<Plan, Refusal> {
+        Ok(Plan { buffers: spec.buffers(), ..(self.plan)(spec, caps)? })
+    }
 }
 
 /// What is known of a variant without its room's types.
@@ -103,7 +116,7 @@ pub struct Case {
 
 impl Case {
     /// A room's spec as a case over that room's variants.
-    pub fn new<S: Clone + Send + Sync + 'static>(
+    pub fn new<S: Buffers + Clone + Send + Sync + 'static>(
         name: impl Into<String>,
         class: CaseClass,
         spec: S,
@@ -118,7 +131,7 @@ impl Case {
                 Some(own) => own(&spec, seed),
                 None => problem(&spec, seed),
             }),
-            plan: Arc::new(move |ix, caps| (variants[ix].plan)(&for_plan, caps)),
+            plan: Arc::new(move |ix, caps| variants[ix].plan_for(&for_plan, caps)),
             own_problem: variants.iter().map(|v| v.problem.is_some()).collect(),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::spec::Operand;
+use crate::gpu::BufferSpec;
 use crate::lower::Defines;
 use crate::quant::{Format, QuantizedMatrix, ScaleEncoding, WeightSpec};
 
@@ -34,6 +35,16 @@ pub fn operands(matrix: &QuantizedMatrix) -> Vec<(&'static str, &[u8])> {
         operands.push(("zero_points", bytemuck::cast_slice(matrix.zero_points())));
     }
     operands
+}
+
+/// The sizes of [`operands`], padded as [`QuantizedMatrix`] pads them.
+pub(super) fn buffers(spec: &WeightSpec) -> Vec<BufferSpec> {
+    let padded = |name, bytes: usize| BufferSpec::new(name, bytes.next_multiple_of(16) as u64, 1);
+    let mut buffers = vec![padded("words", spec.weight_bytes()), padded("scales", spec.scale_bytes())];
+    if spec.format().has_zero_points() {
+        buffers.push(padded("zero_points", spec.zero_point_bytes()));
+    }
+    buffers
 }
 
 /// The same as a problem's inputs.

@@ -44,6 +44,8 @@ const COMMON: &[Source] = &[
     wgsl!("common/activations.wgsl"),
     wgsl!("common/attention.wgsl"),
     wgsl!("common/grid.wgsl"),
+    wgsl!("common/product.wgsl"),
+    wgsl!("common/product_tile.wgsl"),
     wgsl!("common/router.wgsl"),
     wgsl!("common/score_row.wgsl"),
     wgsl!("common/top_k.wgsl"),

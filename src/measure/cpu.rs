@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Outputs, RunError};
 use crate::exec::{self, Buffer, Kernel, Site, Space, Texture, TraceMode};
 use crate::gpu::{Caps, CoopShape, DeviceClass, GpuError, Plan, ScalarType};
+use crate::kernels::op::Operation;
 use crate::kernels::spec::Problem;
 use crate::lower::{Location, Lowered, Shader};
 
@@ -90,17 +91,13 @@ impl Cpu {
 
     /// Runs a plan once: outputs in the problem's order, and the trace.
     pub fn run(&self, problem: &Problem, plan: &Plan) -> Result<(Outputs, Trace), RunError> {
-        let unbound = |shader: &str, variable: &str| {
-            RunError::Gpu(GpuError::Unbound { shader: shader.into(), variable: variable.into() })
-        };
         let operand = |name: &str| problem.input(name).map(|b| &b[..]);
-        let prepared = plan.prepare(operand).map_err(|name| unbound("plan", name))?;
         let unwritten = |size: usize| Buffer::from_bytes(&vec![0xFF; size.next_multiple_of(4)]);
         let mut buffers: HashMap<&str, Buffer> = HashMap::new();
         for o in &problem.inputs {
             buffers.insert(o.name, padded(&o.bytes));
         }
-        for (name, bytes) in &prepared {
+        for (name, bytes) in &plan.prepare(operand)? {
             buffers.insert(name, padded(bytes));
         }
         for s in &plan.scratch {
@@ -109,15 +106,28 @@ impl Cpu {
         for o in &problem.outputs {
             buffers.insert(o.name, unwritten(o.size_bytes()));
         }
-        let mut textures: HashMap<&str, Texture> = HashMap::new();
-        for t in &plan.textures {
-            let bytes = operand(t.from).ok_or_else(|| unbound("texture", t.from))?;
-            let texture = texture_of(t, bytes).ok_or_else(|| RunError::Executor {
-                shader: t.name.to_string(),
-                message: format!("textures of {:?} are not supported", t.format),
-            })?;
-            textures.insert(t.name, texture);
-        }
+        let textures = textures(plan, operand)?;
+        let trace = self.execute(plan, &|name| match (textures.get(name), buffers.get(name)) {
+            (Some(texture), _) => Some(HostSource::Texture(texture)),
+            (_, buffer) => buffer.map(HostSource::Buffer),
+        })?;
+        let outputs = problem.outputs.iter().map(|o| {
+            let mut bytes = buffers.get(o.name).map(Buffer::to_bytes).unwrap_or_default();
+            bytes.truncate(o.size_bytes());
+            bytes
+        });
+        Ok((outputs.collect(), trace))
+    }
+
+    /// Runs a plan's dispatches over what `resources` gives for each buffer name.
+    ///
+    /// # Errors
+    /// A buffer that is missing or smaller than the plan says; a fault of a kernel.
+    pub fn execute<'a>(
+        &self,
+        plan: &Plan,
+        resources: &dyn Fn(&str) -> Option<HostSource<'a>>,
+    ) -> Result<Trace, RunError> {
         let mut trace = Trace { complete: true, ..Trace::default() };
         for (dispatch_ix, d) in plan.dispatches.iter().enumerate() {
             let label = d.shader.label();
@@ -133,10 +143,17 @@ impl Cpu {
                     continue;
                 }
                 let name = d.buffer_of(&b.name);
-                bindings = match (textures.get(name), buffers.get(name)) {
-                    (Some(t), _) => bindings.texture(b.group, b.binding, t),
-                    (_, Some(buffer)) => bindings.buffer(b.group, b.binding, buffer),
-                    _ => return Err(unbound(&label, &b.name)),
+                bindings = match resources(name) {
+                    Some(HostSource::Texture(t)) => bindings.texture(b.group, b.binding, t),
+                    Some(HostSource::Buffer(buffer)) => {
+                        if let Some(spec) = plan.buffer(name) {
+                            spec.check(buffer.len_bytes() as u64)?;
+                        }
+                        bindings.buffer(b.group, b.binding, buffer)
+                    }
+                    None => {
+                        return Err(GpuError::Unbound { shader: label, buffer: name.into() }.into());
+                    }
                 };
             }
             let options = exec::Options {
@@ -161,13 +178,80 @@ impl Cpu {
                 site,
             }));
         }
-        let outputs = problem.outputs.iter().map(|o| {
-            let mut bytes = buffers.get(o.name).map(Buffer::to_bytes).unwrap_or_default();
-            bytes.truncate(o.size_bytes());
-            bytes
-        });
-        Ok((outputs.collect(), trace))
+        Ok(trace)
     }
+
+    /// What [`Operation::upload`] is on a GPU: operands that stay, in the layouts that the variant wants.
+    ///
+    /// # Errors
+    /// As [`Operation::upload`].
+    pub fn upload(
+        &self,
+        operation: &Operation,
+        operands: &[(&'static str, &[u8])],
+    ) -> Result<HostOperands, RunError> {
+        let buffers = operation.prepare(operands)?.into_iter().map(|(name, bytes)| (name, padded(&bytes)));
+        let operand = |name: &str| operands.iter().find(|(n, _)| *n == name).map(|(_, b)| *b);
+        Ok(HostOperands { buffers: buffers.collect(), textures: textures(operation.plan(), operand)? })
+    }
+
+    /// What [`Operation::bind`] and [`Recording::encode`](crate::gpu::Recording::encode) are on a GPU: runs once, over
+    /// uploaded operands and the caller's buffers.
+    ///
+    /// # Errors
+    /// As [`Operation::bind`], and faults of a kernel.
+    pub fn run_operation(
+        &self,
+        operation: &Operation,
+        uploaded: &[&HostOperands],
+        buffers: &[(&str, &Buffer)],
+    ) -> Result<Trace, RunError> {
+        for (name, _) in buffers {
+            operation.plan().check_name(name)?;
+        }
+        self.execute(operation.plan(), &|name| {
+            if let Some((_, buffer)) = buffers.iter().find(|(n, _)| *n == name) {
+                return Some(HostSource::Buffer(*buffer));
+            }
+            uploaded.iter().find_map(|u| {
+                let texture = u.textures.get(name).map(HostSource::Texture);
+                texture.or_else(|| u.buffers.get(name).map(HostSource::Buffer))
+            })
+        })
+    }
+}
+
+/// What a shader variable is bound to.
+#[derive(Clone, Copy, Debug)]
+pub enum HostSource<'a> {
+    /// A buffer.
+    Buffer(&'a Buffer),
+    /// A texture.
+    Texture(&'a Texture),
+}
+
+/// Operands in the layouts that one variant wants.
+#[derive(Debug)]
+pub struct HostOperands {
+    buffers: HashMap<&'static str, Buffer>,
+    textures: HashMap<&'static str, Texture>,
+}
+
+/// The operands that a plan wants as textures.
+fn textures<'a>(
+    plan: &Plan,
+    operand: impl Fn(&str) -> Option<&'a [u8]>,
+) -> Result<HashMap<&'static str, Texture>, RunError> {
+    let mut textures = HashMap::new();
+    for spec in &plan.textures {
+        let bytes = operand(spec.from).ok_or_else(|| GpuError::missing(spec.from))?;
+        let texture = texture_of(spec, bytes).ok_or_else(|| RunError::Executor {
+            shader: spec.name.to_string(),
+            message: format!("textures of {:?} are not supported", spec.format),
+        })?;
+        textures.insert(spec.name, texture);
+    }
+    Ok(textures)
 }
 
 /// A buffer with these bytes, padded with zeros to whole words.

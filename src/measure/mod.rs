@@ -10,7 +10,7 @@ mod run;
 mod verify;
 
 pub use compare::{ChecksChoice, CompareOptions, Comparison, compare, device_row};
-pub use cpu::{Cpu, FETCH_BLOCK_BYTES, Trace, TracedSite};
+pub use cpu::{Cpu, FETCH_BLOCK_BYTES, HostOperands, HostSource, Trace, TracedSite};
 pub use device::Device;
 pub use run::{Operands, Outputs, RunError, Workload};
 pub use verify::{Verdict, verify};

@@ -111,10 +111,8 @@ impl<'a> Workload<'a> {
             let bytes = vec![UNWRITTEN; s.size_bytes.next_multiple_of(4) as usize];
             own.insert(s.name, gpu.create_buffer_with(s.name, &bytes)?);
         }
-        let unbound =
-            |variable: &str| GpuError::Unbound { shader: "plan".to_string(), variable: variable.to_string() };
         let operand = |name: &str| problem.input(name).map(|b| &b[..]);
-        let prepared = plan.prepare(operand).map_err(unbound)?;
+        let prepared = plan.prepare(operand)?;
         let bound = gpu.bound_names(plan, language)?;
         let inputs: Vec<(&str, usize)> = problem
             .inputs
@@ -141,7 +139,7 @@ impl<'a> Workload<'a> {
             }
             let mut textures = HashMap::new();
             for spec in &plan.textures {
-                let bytes = operand(spec.from).ok_or_else(|| unbound(spec.from))?;
+                let bytes = operand(spec.from).ok_or_else(|| GpuError::missing(spec.from))?;
                 textures.insert(spec.name, gpu.create_texture(spec, bytes)?);
             }
             let resources = |name: &str| -> Option<BindSource<'_>> {

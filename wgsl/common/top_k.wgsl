@@ -3,7 +3,7 @@
 // An expert's rank is the number of experts that beat it; equal logits go to the lower index. Ranks are
 // distinct, so each invocation places its own experts: no rounds, no sort, any top_k, any number of experts
 // to 512. Reads of `row_logits` are broadcasts: all lanes read the same word.
-@group(0) @binding(4) var<storage, read_write> ids: array<u32>; // [n_tokens, top_k]
+@group(0) @binding(4) var<storage, read_write> expert_ids: array<u32>; // [n_tokens, top_k]
 @group(0) @binding(5) var<storage, read_write> probabilities: array<f32>; // [n_tokens, top_k]
 
 var<workgroup> row_logits: array<f32, 512>;
@@ -23,7 +23,7 @@ fn select_experts(token: u32, lane: u32) {
         }
         ranked[rank] = exp(own - greatest);
         if rank < params.top_k {
-            ids[token * params.top_k + rank] = expert;
+            expert_ids[token * params.top_k + rank] = expert;
         }
     }
     workgroupBarrier();

@@ -1,17 +1,21 @@
 // Expert product for few tokens: matrix-vector products, each expert's rows read once per token that chose it.
 //
-//   y[t, j] = tensor_scale * sum over c of probs[t, c] * sum over k of x[t, k] * W[expert_ids[t, c]][j, k]
+//   y[r, j] = tensor_scale * sum over c of probabilities[p] * sum over k of x[p / pairs_per_x, k] * W[expert_ids[p]][j, k]
+//   with p = r * choices + c
+//
+// A pair p is a (token, choice). A row of y is a token and sums its `choices` pairs, or it is a pair (choices = 1); likewise
+// a row of x serves `pairs_per_x` pairs.
 //
 // words       8 bytes (16 codes) an element [experts, n, k/16]
 // scales      u32  [...]               packed, groups [experts, n, k/GROUP]
-// x           16-byte elements         8 f16 or 4 f32 each [tokens, k]
-// expert_ids  u32  [tokens, top_k]     an id of EXPERTS or more chooses nothing
-// probs       f32  [tokens, top_k]
-// y           f16 or f32 [tokens, n]
+// x           16-byte elements         8 f16 or 4 f32 each [pairs / pairs_per_x, k]
+// expert_ids  u32  [pairs]             an id of EXPERTS or more chooses nothing
+// probabilities       f32  [pairs]             1 if not WEIGHTED
+// y           f16 or f32 [rows, n]
 //
-// A workgroup of TEAMS teams owns TEAMS * ROWS elements of one token's y, a team of LANES invocations ROWS of them. Lane l
+// A workgroup of TEAMS teams owns TEAMS * ROWS elements of one row of y, a team of LANES invocations ROWS of them. Lane l
 // of a step reads 8 bytes at run base + l of each row: 8·LANES contiguous bytes; its 16 activations serve ROWS rows. The
-// choices of a token follow one another, so that no partial results leave the workgroup and the order of sums is fixed.
+// choices of a row follow one another, so that no partial results leave the workgroup and the order of sums is fixed.
 // With SUBGROUPS a team is a subgroup and sums by subgroupAdd; without, in workgroup memory. f32 accumulation.
 #if Y_F16
 enable f16;
@@ -20,11 +24,12 @@ enable f16;
 #include "common/activations.wgsl"
 
 struct Params {
-    tokens: u32,
+    rows: u32,
     n: u32,
     k: u32,
-    top_k: u32,
+    choices: u32,
     tensor_scale: f32,
+    pairs_per_x: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,7 +41,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
 #endif
 @group(0) @binding(4) var<storage, read> expert_ids: array<u32>;
-@group(0) @binding(5) var<storage, read> probs: array<f32>;
+#if WEIGHTED
+@group(0) @binding(5) var<storage, read> probabilities: array<f32>;
+#endif
 @group(0) @binding(6) var<storage, read_write> y: array<{{Y_ELEM}}>;
 #if ZERO_POINTS
 @group(0) @binding(7) var<storage, read> zero_points: array<u32>;
@@ -61,17 +68,17 @@ fn main(
     let team = local_index / {{LANES}}u;
     let lane = local_index % {{LANES}}u;
 #endif
-    let token = workgroup_id.y;
+    let y_row = workgroup_id.y;
     let first_row = (workgroup_id.x * {{TEAMS}}u + team) * {{ROWS}}u;
     let n_runs = params.k >> 4u;
-    let x_start = token * (params.k >> 3u);
 #for R in 0..ROWS
     var total{{R}} = 0.0;
 #endfor
-    for (var choice = 0u; choice < params.top_k; choice++) {
-        let pair = token * params.top_k + choice;
+    for (var choice = 0u; choice < params.choices; choice++) {
+        let pair = y_row * params.choices + choice;
         let expert = expert_ids[pair];
         if expert < {{EXPERTS}}u {
+            let x_start = pair / params.pairs_per_x * (params.k >> 3u);
             // Rows beyond the end read the last row, and are not stored.
 #for R in 0..ROWS
             let start{{R}} = (expert * params.n + min(first_row + {{R}}u, params.n - 1u)) * n_runs;
@@ -98,8 +105,13 @@ fn main(
                 }
 #endfor
             }
+#if WEIGHTED
+            let weight = probabilities[pair];
+#else
+            let weight = 1.0;
+#endif
 #for R in 0..ROWS
-            total{{R}} += probs[pair] * sum{{R}};
+            total{{R}} += weight * sum{{R}};
 #endfor
         }
     }
@@ -108,7 +120,7 @@ fn main(
 #for R in 0..ROWS
     let row{{R}} = subgroupAdd(total{{R}});
     if lane == 0u && first_row + {{R}}u < params.n {
-        y[token * params.n + first_row + {{R}}u] = {{Y_ELEM}}(row{{R}} * params.tensor_scale);
+        y[y_row * params.n + first_row + {{R}}u] = {{Y_ELEM}}(row{{R}} * params.tensor_scale);
     }
 #endfor
 #else
@@ -124,7 +136,7 @@ fn main(
             sum += partial[start + i];
         }
         if row < params.n {
-            y[token * params.n + row] = {{Y_ELEM}}(sum * params.tensor_scale);
+            y[y_row * params.n + row] = {{Y_ELEM}}(sum * params.tensor_scale);
         }
     }
 #endif

@@ -29,31 +29,10 @@ enable f16;
 #endif
 enable wgpu_cooperative_matrix;
 #include "common/weights.wgsl"
+#include "common/product.wgsl"
 
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    k_split: u32, // of K, per split
-    tensor_scale: f32,
-    top_k: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
 @group(0) @binding(3) var<storage, read> x: array<array<vec4<{{AB_ELEM}}>, 2>>;
-@group(0) @binding(4) var<storage, read_write> y: array<{{Y_ELEM}}>;
-#if ZERO_POINTS
-@group(0) @binding(5) var<storage, read> zero_points: array<u32>;
-#endif
-#if BIAS
-@group(0) @binding(6) var<storage, read> bias: array<f32>;
-#endif
-#if GROUPED
-@group(0) @binding(7) var<storage, read> tiles: array<vec4<u32>>; // expert, first pair, pairs
-@group(0) @binding(8) var<storage, read> sorted: array<u32>;      // pairs (token * top_k + choice) by expert
-#endif
 
 #define SUBGROUPS {{BM / WM * (BN / WN)}}
 #define THREADS {{SUBGROUPS * SUBGROUP}}
@@ -158,27 +137,7 @@ fn main(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let first_column = workgroup_id.x * {{BN}}u;
-#if GROUPED
-    let tile = tiles[workgroup_id.y];
-    if tile.z == 0u {
-        return;
-    }
-    let first_row = tile.y;
-    let n_rows = tile.z;
-    let first_w_row = tile.x * params.n;
-#else
-    let first_row = workgroup_id.y * {{BM}}u;
-    let n_rows = min({{BM}}u, params.m - first_row);
-    let first_w_row = 0u;
-#endif
-#if SPLIT
-    let k_begin = workgroup_id.z * params.k_split;
-    let k_end = min(k_begin + params.k_split, params.k);
-#else
-    let k_begin = 0u;
-    let k_end = params.k;
-#endif
+#include "common/product_tile.wgsl"
 
     // Which runs this invocation stages. Beyond the edges the last row and column are staged again; what comes of them is
     // not stored.

@@ -23,34 +23,13 @@
 enable f16;
 #endif
 #include "common/activations.wgsl"
+#include "common/product.wgsl"
 
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    k_split: u32, // of K, per split
-    tensor_scale: f32,
-    top_k: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
 #if X_F16
 @group(0) @binding(3) var<storage, read> x: array<vec4<u32>>;
 #else
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
-#endif
-@group(0) @binding(4) var<storage, read_write> y: array<{{Y_ELEM}}>;
-#if ZERO_POINTS
-@group(0) @binding(5) var<storage, read> zero_points: array<u32>;
-#endif
-#if BIAS
-@group(0) @binding(6) var<storage, read> bias: array<f32>;
-#endif
-#if GROUPED
-@group(0) @binding(7) var<storage, read> tiles: array<vec4<u32>>; // expert, first pair, pairs
-@group(0) @binding(8) var<storage, read> sorted: array<u32>;      // pairs (token * top_k + choice) by expert
 #endif
 
 #define THREADS {{BM / TM * (BN / TN)}}
@@ -86,27 +65,7 @@ fn decode_w8(packed: PackedEight, index: u32) -> Eight {
 
 @compute @workgroup_size({{THREADS}})
 fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local_index: u32) {
-    let first_column = workgroup_id.x * {{BN}}u;
-#if GROUPED
-    let tile = tiles[workgroup_id.y];
-    if tile.z == 0u {
-        return;
-    }
-    let first_row = tile.y;
-    let n_rows = tile.z;
-    let first_w_row = tile.x * params.n;
-#else
-    let first_row = workgroup_id.y * {{BM}}u;
-    let n_rows = min({{BM}}u, params.m - first_row);
-    let first_w_row = 0u;
-#endif
-#if SPLIT
-    let k_begin = workgroup_id.z * params.k_split;
-    let k_end = min(k_begin + params.k_split, params.k);
-#else
-    let k_begin = 0u;
-    let k_end = params.k;
-#endif
+#include "common/product_tile.wgsl"
 
     // Which units this invocation stages: half `unit % 2` of the 16 of K, of row or column `unit / 2`. Beyond the edges
     // the last row and column are staged again; what comes of them is not stored.

@@ -1,4 +1,4 @@
-// ids, probabilities = top_k(softmax(activations · weights)), weights [hidden, experts]
+// expert_ids, probabilities = top_k(softmax(activations · weights)), weights [hidden, experts]
 //
 // A workgroup owns a token, an invocation an expert (and every THREADS-th after it). In each step over
 // `hidden`, lane l reads weights[d·experts + l]: neighbours read neighbouring elements. The stride of

@@ -1,4 +1,4 @@
-// ids, probabilities = top_k(softmax(activations · weightsᵀ)), weights [experts, hidden]
+// expert_ids, probabilities = top_k(softmax(activations · weightsᵀ)), weights [experts, hidden]
 //
 // As `naive`, with the transposed weights that advice recommends: a workgroup owns a token, an invocation an
 // expert row. In each step over `hidden`, lane l reads weights[l·hidden + d]: neighbours are a whole row

@@ -1,4 +1,4 @@
-// ids, probabilities = top_k(softmax(Σ partial logits)), for logits made by an earlier dispatch
+// expert_ids, probabilities = top_k(softmax(Σ partial logits)), for logits made by an earlier dispatch
 //
 // A workgroup owns a token. Partial logits of the splits over `hidden` are added in order: the same bits on
 // every run.

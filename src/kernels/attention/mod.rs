@@ -71,8 +71,8 @@ mod plans;
 mod problem;
 
 use super::op::Operation;
-use super::spec::{Case, CaseClass, Elem, Family, Refusal, Role, Variant};
-use crate::gpu::Caps;
+use super::spec::{Buffers, Case, CaseClass, Elem, Family, Refusal, Role, Variant};
+use crate::gpu::{BufferSpec, Caps};
 
 /// How tokens and heads are ordered in memory, in all four buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -216,6 +216,23 @@ impl Spec {
             }
         }
         name
+    }
+}
+
+impl Buffers for Spec {
+    fn buffers(&self) -> Vec<BufferSpec> {
+        let Shape { n_queries, n_keys, heads, kv_heads, head_dim } = self.shape;
+        let rows = |name, tokens: u32, heads: u32| {
+            let elements = u64::from(tokens) * u64::from(heads) * u64::from(head_dim);
+            BufferSpec::new(name, elements, self.elem.size_bytes())
+        };
+        let (k, v) = (rows("k", self.capacity(), kv_heads), rows("v", self.capacity(), kv_heads));
+        let mut buffers = vec![rows("q", n_queries, heads), k, v, rows("output", n_queries, heads)];
+        if self.options.mask {
+            let elements = u64::from(n_queries) * u64::from(n_keys);
+            buffers.push(BufferSpec::new("mask", elements, Elem::F32.size_bytes()));
+        }
+        buffers
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Shape, Spec};
-use crate::gpu::{Caps, DeviceClass, Dispatch, Plan, Prepared, ScalarType, Scratch};
+use crate::gpu::{BufferSpec, Caps, DeviceClass, Dispatch, Plan, Prepared, ScalarType};
 use crate::kernels::spec::{Elem, Refusal};
 use crate::lower::{Defines, Shader, Source};
 use crate::{msl, wgsl};
@@ -84,7 +84,7 @@ fn two_steps(spec: &Spec, scores: Source, twin: Option<Source>, defines: Defines
             Dispatch::new(score_shader, workgroups, &params),
             Dispatch::new(sum_shader, workgroups, &params),
         ],
-        scratch: vec![Scratch { name: "scores", size_bytes: 4 * n_scores }],
+        scratch: vec![BufferSpec { name: "scores", size_bytes: 4 * n_scores }],
         ..Plan::default()
     })
 }
@@ -274,8 +274,8 @@ pub(super) fn split_tuned(spec: &Spec, caps: &Caps, wanted: u32, rows: u32) -> R
             Dispatch::new(combine, [n_queries, heads, 1], &params),
         ],
         scratch: vec![
-            Scratch { name: "partial", size_bytes: 4 * parts * u64::from(head_dim) },
-            Scratch { name: "partial_sums", size_bytes: 8 * parts },
+            BufferSpec { name: "partial", size_bytes: 4 * parts * u64::from(head_dim) },
+            BufferSpec { name: "partial_sums", size_bytes: 8 * parts },
         ],
         ..Plan::default()
     })

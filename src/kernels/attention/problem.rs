@@ -59,11 +59,20 @@ pub(super) fn problem(spec: &Spec, seed: u64) -> Problem {
     let [kv_token_stride, _] = spec.strides(spec.capacity(), kv_heads).map(u64::from);
     let rising = spec.values == Values::Rising;
     let (q, q_bytes) = values(spec.elem, n_q, |_| if rising { 0.5 } else { q_size * rng.unit() });
+    // What lies in a cache's spare room is nobody's business: NaN shows whether it counts.
+    let spare = |i: u64| {
+        let token = match spec.options.layout {
+            Layout::TokenMajor => i / kv_token_stride,
+            Layout::HeadMajor => i / u64::from(head_dim) % u64::from(spec.capacity()),
+        };
+        token >= u64::from(n_keys)
+    };
     let (k, k_bytes) = values(spec.elem, n_kv, |i| match spec.values {
+        _ if spare(i) => f32::NAN,
         Values::Rising => (i / kv_token_stride % u64::from(n_keys)) as f32 / 16.0,
         _ => k_size * rng.unit(),
     });
-    let (v, v_bytes) = values(spec.elem, n_kv, |_| rng.unit());
+    let (v, v_bytes) = values(spec.elem, n_kv, |i| if spare(i) { f32::NAN } else { rng.unit() });
     let mask: Option<Arc<[f32]>> = spec.options.mask.then(|| mask(spec, &mut rng).into());
     let mut inputs = vec![
         Operand { name: "q", bytes: q_bytes },

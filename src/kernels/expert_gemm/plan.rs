@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Spec;
-use crate::gpu::{Caps, Dispatch, Plan, Prepared, Scratch};
+use super::{Rows, Spec};
+use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, Prepared};
 use crate::kernels::gemm::{
     CoopTile, Params as ProductParams, REGISTER_64, coop_shader, defines, elementwise, register_shader,
 };
@@ -15,17 +15,20 @@ use crate::{msl, wgsl};
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
-    tokens: u32,
+    /// Rows of y.
+    rows: u32,
     /// Rows of an expert.
     n: u32,
     /// Columns of an expert.
     k: u32,
-    /// Experts per token.
-    top_k: u32,
+    /// Pairs that a row of y sums.
+    choices: u32,
     /// The factor of all experts.
     tensor_scale: f32,
+    /// Pairs that a row of x serves.
+    pairs_per_x: u32,
 }
-const _: () = assert!(size_of::<Params>() == 20);
+const _: () = assert!(size_of::<Params>() == 24);
 
 /// Uniform block of `count`, `scan` and `scatter`.
 #[repr(C)]
@@ -43,8 +46,14 @@ const _: () = assert!(size_of::<SortParams>() == 12);
 const BLOCK: u32 = 256;
 
 fn params(spec: &Spec) -> Params {
-    let (n, k) = (spec.n(), spec.k());
-    Params { tokens: spec.tokens, n, k, top_k: spec.top_k, tensor_scale: spec.tensor_scale }
+    Params {
+        rows: spec.rows_of(spec.y_rows),
+        n: spec.n(),
+        k: spec.k(),
+        choices: spec.pairs_per(spec.y_rows),
+        tensor_scale: spec.tensor_scale,
+        pairs_per_x: spec.pairs_per(spec.x_rows),
+    }
 }
 
 fn experts(spec: &Spec, defines: Defines) -> Defines {
@@ -53,14 +62,15 @@ fn experts(spec: &Spec, defines: Defines) -> Defines {
 
 pub(super) fn gather(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.x, spec.y])?;
-    let defines = experts(spec, defines(&spec.weights, spec.x, spec.y, false));
+    let defines = experts(spec, defines(&spec.weights, spec.x, spec.y, false))
+        .with("WEIGHTED", i32::from(spec.y_rows == Rows::Token));
     let shader =
         Shader::new(wgsl!("expert_gemm/gather.wgsl"), defines).with_msl(msl!("expert_gemm/gather.metal"));
-    let workgroups = [spec.n().div_ceil(16), spec.tokens.div_ceil(16), 1];
+    let workgroups = [spec.n().div_ceil(16), spec.rows_of(spec.y_rows).div_ceil(16), 1];
     Ok(Plan::one(Dispatch::new(shader, workgroups, &params(spec))))
 }
 
-/// A matrix-vector product per token; with `subgroups`, teams are subgroups.
+/// A matrix-vector product per pair; with `subgroups`, teams are subgroups.
 pub(super) fn vector(spec: &Spec, caps: &Caps, subgroups: bool) -> Result<Plan, Refusal> {
     const TEAMS: u32 = 4;
     const ROWS: u32 = 4;
@@ -71,13 +81,14 @@ pub(super) fn vector(spec: &Spec, caps: &Caps, subgroups: bool) -> Result<Plan, 
         _ => return Err(Refusal::needs("a known subgroup size")),
     };
     let defines = experts(spec, defines(&spec.weights, spec.x, spec.y, false))
+        .with("WEIGHTED", i32::from(spec.y_rows == Rows::Token))
         .with("SUBGROUPS", i32::from(subgroups))
         .with("LANES", lanes)
         .with("TEAMS", TEAMS)
         .with("ROWS", ROWS);
     let shader =
         Shader::new(wgsl!("expert_gemm/vector.wgsl"), defines).with_msl(msl!("expert_gemm/vector.metal"));
-    let workgroups = [spec.n().div_ceil(TEAMS * ROWS), spec.tokens, 1];
+    let workgroups = [spec.n().div_ceil(TEAMS * ROWS), spec.rows_of(spec.y_rows), 1];
     Ok(Plan::one(Dispatch::new(shader, workgroups, &params(spec))))
 }
 
@@ -87,8 +98,8 @@ fn max_tiles(spec: &Spec, bm: u32) -> u32 {
     spec.pairs() / bm + spec.experts.min(spec.pairs())
 }
 
-/// The product of each tile, and the sum of each token's pairs.
-fn grouped(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2]) -> [Dispatch; 2] {
+/// The product of each tile, and the sum of each token's pairs where rows of y are tokens.
+fn grouped(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2]) -> Vec<Dispatch> {
     shader.defines.set("GROUPED", 1);
     let (n, k) = (spec.n(), spec.k());
     let product = ProductParams {
@@ -97,21 +108,30 @@ fn grouped(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2]) -> [Dispatch; 2]
         k,
         k_split: k,
         tensor_scale: spec.tensor_scale,
-        top_k: spec.top_k,
+        top_k: spec.pairs_per(spec.x_rows),
     };
     let product = Dispatch::new(shader, [n.div_ceil(bn), max_tiles(spec, bm), 1], &product);
+    if spec.y_rows == Rows::Pair {
+        return vec![product];
+    }
     let elem = if spec.y == Elem::F16 { "f16" } else { "f32" };
     let defines =
         experts(spec, Defines::new()).with("Y_F16", i32::from(spec.y == Elem::F16)).with("Y_ELEM", elem);
     let combine =
         Shader::new(wgsl!("expert_gemm/combine.wgsl"), defines).with_msl(msl!("expert_gemm/combine.metal"));
     let combine = Dispatch::new(combine, [n.div_ceil(256), spec.tokens, 1], &params(spec));
-    [product.rename("y", "expert_outputs"), combine]
+    vec![product.rename("y", "expert_outputs"), combine]
 }
 
-fn outputs(spec: &Spec) -> Scratch {
+/// What the product writes and `combine` reads.
+fn outputs(spec: &Spec) -> Option<BufferSpec> {
     let elements = u64::from(spec.pairs()) * u64::from(spec.n());
-    Scratch { name: "expert_outputs", size_bytes: 4 * elements }
+    (spec.y_rows == Rows::Token).then(|| BufferSpec::new("expert_outputs", elements, 4))
+}
+
+/// The element type that the product writes.
+fn product_elem(spec: &Spec) -> Elem {
+    if spec.y_rows == Rows::Pair { spec.y } else { Elem::F32 }
 }
 
 /// Count, scan, scatter, product, sum.
@@ -131,27 +151,27 @@ fn sorted(spec: &Spec, shader: Shader, [bm, bn]: [u32; 2]) -> Plan {
         Dispatch::new(scatter, [blocks, 1, 1], &params),
     ];
     dispatches.extend(grouped(spec, shader, [bm, bn]));
-    let words = |name, count: u64| Scratch { name, size_bytes: 4 * count };
-    let scratch = vec![
+    let words = |name, count: u64| BufferSpec::new(name, count, 4);
+    let mut scratch = vec![
         words("counts", u64::from(blocks) * u64::from(spec.experts)),
         words("firsts", u64::from(spec.experts)),
         words("tiles", 4 * u64::from(n_tiles)),
         words("sorted", u64::from(spec.pairs())),
-        outputs(spec),
     ];
+    scratch.extend(outputs(spec));
     Plan { dispatches, scratch, ..Plan::default() }
 }
 
 pub(super) fn sorted_register(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.y])?;
     let tile = &REGISTER_64;
-    let shader = register_shader(&spec.weights, tile, caps, [spec.x, Elem::F32], false)?;
+    let shader = register_shader(&spec.weights, tile, caps, [spec.x, product_elem(spec)], false)?;
     Ok(sorted(spec, shader, [tile.bm, tile.bn]))
 }
 
 pub(super) fn sorted_coop(spec: &Spec, caps: &Caps, tile: &CoopTile) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.y])?;
-    let shader = coop_shader(&spec.weights, tile, caps, [spec.x, Elem::F32], false)?;
+    let shader = coop_shader(&spec.weights, tile, caps, [spec.x, product_elem(spec)], false)?;
     Ok(sorted(spec, shader, [tile.bm, tile.bn]))
 }
 
@@ -159,7 +179,7 @@ pub(super) fn sorted_coop(spec: &Spec, caps: &Caps, tile: &CoopTile) -> Result<P
 pub(super) fn host_sorted(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.y])?;
     let tile = &REGISTER_64;
-    let shader = register_shader(&spec.weights, tile, caps, [spec.x, Elem::F32], false)?;
+    let shader = register_shader(&spec.weights, tile, caps, [spec.x, product_elem(spec)], false)?;
     let (experts, bm, n_tiles) = (spec.experts, tile.bm, max_tiles(spec, tile.bm) as usize);
     let by_expert = move |ids: &[u8]| -> Vec<Vec<u32>> {
         let mut pairs = vec![Vec::new(); experts as usize];
@@ -193,6 +213,6 @@ pub(super) fn host_sorted(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
         Prepared { name: "sorted", from: vec!["expert_ids"], make: Arc::new(make_sorted) },
         Prepared { name: "tiles", from: vec!["expert_ids"], make: Arc::new(make_tiles) },
     ];
-    let dispatches = grouped(spec, shader, [tile.bm, tile.bn]).to_vec();
-    Ok(Plan { dispatches, scratch: vec![outputs(spec)], prepared, ..Plan::default() })
+    let dispatches = grouped(spec, shader, [tile.bm, tile.bn]);
+    Ok(Plan { dispatches, scratch: outputs(spec).into_iter().collect(), prepared, ..Plan::default() })
 }

@@ -1,7 +1,7 @@
 //! Which shader runs with which defines over how many workgroups.
 
 use super::Spec;
-use crate::gpu::{Caps, Dispatch, Plan, ScalarType, Scratch, grid};
+use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, ScalarType, grid};
 use crate::kernels::spec::{Elem, Refusal};
 use crate::kernels::weights;
 use crate::lower::{Defines, Shader};
@@ -268,6 +268,6 @@ fn tiles(spec: &Spec, mut shader: Shader, tile: [u32; 2], splits: u32) -> Result
     let sum_params = SumParams { m: spec.m, n, splits, tensor_scale: spec.tensor_scale };
     let n_workgroups = (u64::from(spec.m) * u64::from(n)).div_ceil(256);
     let sum = Dispatch::new(sum, grid(n_workgroups), &sum_params);
-    let scratch = vec![Scratch { name: "partial", size_bytes }];
+    let scratch = vec![BufferSpec { name: "partial", size_bytes }];
     Ok(Plan { dispatches: vec![product, sum], scratch, ..Plan::default() })
 }
