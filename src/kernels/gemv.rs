@@ -28,10 +28,29 @@
 //! | int4-asym g64, 1 | 2,779 | 53.8, 0.78 | 60.2 |
 //! | mxfp4, 1 | 2,247 | 54.9, 0.76 | 87.3 |
 //! | nvfp4, 1 | 2,294 | 60.4, 0.73 | 97.9 |
-//! | fp4 g32, 8 | 15,143 | 769, 0.06 | 1,290 |
+//! | fp4 g32, 8 | 15,143 | 160, 0.29 | |
 //!
-//! Batch 8 misses its aim of twice batch 1. Four loads in flight instead of one: 964–1,018 µs. Not tried yet: activations
-//! staged in workgroup memory, cooperative matrices (`gemm/coop.wgsl` with 16 rows).
+//! Batch 8 takes 2.8 times batch 1, not the twice that was aimed at. Of 235 M weights, reading alone takes 57 µs; one
+//! fused multiply-add per weight and column takes 56 µs at 1.98 GHz, and decoding, scaling and converting activations
+//! about 5 more instructions per weight: 94 µs if every issue slot of the card were used. What was tried at batch 8,
+//! each verified (best of its sweep):
+//!
+//! | how | µs |
+//! |---|---|
+//! | 2 words a load, 4 rows a subgroup, scales on weights (`optimized`) | 160 |
+//! | 1 word and two steps in flight, scales on sums | 166 |
+//! | 4 words a load | 168 |
+//! | 8 rows a subgroup | 204 |
+//! | 1 row a subgroup | 237 |
+//! | activations as f32 in workgroup memory, 8 rows, 4 subgroups | 167 |
+//! | cooperative matrices: `gemm/coop.wgsl` with 16 × 64 tiles, steps of 64, K in 4 parts | 149 |
+//! | cooperative matrices: 16 × 128, activations of 8 rows, two fragments a subgroup | 149 |
+//! | the same, loads and staging only, nothing multiplied | 130 to 155 |
+//! | the same, loads and decoding only, nothing staged | 78 |
+//!
+//! Cooperative matrices spend their time on staging decoded weights, not on multiplying (624 TFLOPS by themselves);
+//! starting workgroups at different parts of K or loading two steps ahead changed nothing. They round weights to f16 for
+//! 7 %, so there is no such variant. A next step: weights re-laid so that a code is decoded with fewer instructions.
 //!
 //! None of them accumulates in less than f32; `optimized` and `portable` take f16 activations without shader-f16.
 
@@ -189,12 +208,8 @@ impl Tuning {
     pub fn for_shape(spec: &Spec, lanes: u32, subgroups: bool) -> Self {
         let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
         let one_column = spec.batch <= 2;
-        let vec = match () {
-            () if !one_column => 1,
-            () if k.is_multiple_of(32) => 4,
-            () => 2,
-        };
-        // Several columns keep so many sums alive that a second step in flight costs more than it hides.
+        // Several columns keep so many sums alive that more loads in flight cost more than they hide.
+        let vec = if one_column && k.is_multiple_of(32) { 4 } else { 2 };
         let unroll = if one_column { 4 / vec } else { 1 };
         let mut tuning = Tuning { lanes, k_split: 1, teams: 2, rows: 4, vec, unroll, scale_sums: one_column };
         // Few rows fill no large device: split K as long as every lane keeps a chunk.
