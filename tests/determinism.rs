@@ -11,7 +11,7 @@ use wgpu_marlin::lower::Checks;
 use wgpu_marlin::measure::{Cpu, Operands, Outputs, Workload};
 use wgpu_marlin::quant::{Format, GroupSize, QuantizedMatrix, Shape};
 
-const RUNS: usize = 3;
+const RUNS: usize = 2;
 
 /// Smoke cases, and an edge case of the families whose results come from several workgroups that could overtake one another.
 fn cases(family: &Family) -> Vec<&Case> {
@@ -88,9 +88,8 @@ fn the_sort_by_expert_is_stable() {
     let expert = QuantizedMatrix::random(Shape::new(8, 32).unwrap(), Format::Fp4, GroupSize::G32, 1).unwrap();
     let all = QuantizedMatrix::random(Shape::new(8 * experts, 32).unwrap(), Format::Fp4, GroupSize::G32, 1)
         .unwrap();
-    let spec =
-        expert_gemm::Spec::new(tokens, top_k, experts as u32, expert.spec(), 1.0, Elem::F32, Elem::F32)
-            .unwrap();
+    let mixture = expert_gemm::Mixture { n_tokens: tokens, top_k, experts: experts as u32 };
+    let spec = expert_gemm::Spec::new(mixture, expert.spec(), 1.0, Elem::F32, Elem::F32).unwrap();
     let mut rng = kernels::spec::Rng(5);
     // Skewed, and some that are no expert's.
     let ids: Vec<u32> = (0..tokens * top_k)

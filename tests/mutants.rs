@@ -276,7 +276,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         kernel: "expert_gemm/host_sorted",
         why: "a token's row is looked up by its pair",
-        find: "/ params.top_k;",
+        find: "/ params.pairs_per_x;",
         replace: ";",
     },
     Mutant {

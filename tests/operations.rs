@@ -6,7 +6,7 @@ use wgpu_marlin::exec;
 use wgpu_marlin::gpu::{self, Caps, DeviceChoice, Gpu, GpuError};
 use wgpu_marlin::kernels::op::Operation;
 use wgpu_marlin::kernels::spec::{Elem, Refusal};
-use wgpu_marlin::kernels::{attention, dequant, expert_gemm, gemm, gemv, router, weight_operands};
+use wgpu_marlin::kernels::{self, attention, dequant, expert_gemm, gemm, gemv, router, weight_operands};
 use wgpu_marlin::measure::{Cpu, RunError};
 use wgpu_marlin::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
 
@@ -27,6 +27,14 @@ fn weights(n: usize, k: usize, format: Format) -> WeightSpec {
     WeightSpec::new(Shape::new(n, k).unwrap(), format, GroupSize::G32).unwrap()
 }
 
+fn routes(n_tokens: u32, experts: u32, top_k: u32) -> router::Shape {
+    router::Shape { n_tokens, hidden: 64, experts, top_k }
+}
+
+fn mixture(n_tokens: u32, experts: u32, top_k: u32) -> expert_gemm::Mixture {
+    expert_gemm::Mixture { n_tokens, top_k, experts }
+}
+
 /// One operation of each room, with several where options add buffers.
 fn operations(caps: &Caps) -> Vec<(&'static str, Operation)> {
     let asym = weights(48, 96, Format::Int4Asym);
@@ -42,8 +50,9 @@ fn operations(caps: &Caps) -> Vec<(&'static str, Operation)> {
         ..attention::Options::default()
     };
     let attention = attention::Spec::new(shape, Elem::F32, options).unwrap();
-    let router = router::Spec::new(20, 64, 8, 2, Elem::F32, true).unwrap();
-    let experts = |tokens| expert_gemm::Spec::new(tokens, 2, 4, expert, 1.0, Elem::F32, Elem::F32).unwrap();
+    let router = router::Spec::new(routes(20, 8, 2), Elem::F32, true).unwrap();
+    let experts =
+        |tokens| expert_gemm::Spec::new(mixture(tokens, 4, 2), expert, 1.0, Elem::F32, Elem::F32).unwrap();
     let rows = |x, y| experts(40).with_rows(x, y).unwrap();
     use expert_gemm::Rows::{Pair, Token};
     vec![
@@ -223,7 +232,8 @@ fn specs_name_the_argument_that_is_wrong() {
     let (f16, f32, u32) = (Elem::F16, Elem::F32, Elem::U32);
     let shape = attention::Shape { n_queries: 1, n_keys: 9, heads: 4, kv_heads: 2, head_dim: 64 };
     let plain = attention::Options::default();
-    let experts = |tokens, top_k, x| expert_gemm::Spec::new(tokens, top_k, 8, fp4, 1.0, x, f32).map(|_| ());
+    let experts =
+        |tokens, top_k, x| expert_gemm::Spec::new(mixture(tokens, 8, top_k), fp4, 1.0, x, f32).map(|_| ());
     let refused: Vec<(&str, Result<(), Refusal>)> = vec![
         ("out is u32", dequant::Spec::new(fp4, 1.0, u32).map(|_| ())),
         ("tensor_scale", dequant::Spec::new(fp4, f32::NAN, f16).map(|_| ())),
@@ -236,10 +246,10 @@ fn specs_name_the_argument_that_is_wrong() {
             attention::Spec::new(attention::Shape { head_dim: 96, ..shape }, f16, plain).map(|_| ()),
         ),
         ("kv_heads", attention::Spec::new(attention::Shape { kv_heads: 3, ..shape }, f16, plain).map(|_| ())),
-        ("top_k", router::Spec::new(1, 64, 8, 9, f16, true).map(|_| ())),
-        ("experts", router::Spec::new(1, 64, router::MAX_EXPERTS + 1, 1, f16, true).map(|_| ())),
+        ("top_k", router::Spec::new(routes(1, 8, 9), f16, true).map(|_| ())),
+        ("experts", router::Spec::new(routes(1, router::MAX_EXPERTS + 1, 1), f16, true).map(|_| ())),
         ("top_k", experts(1, 9, f16)),
-        ("tokens", experts(0, 1, f16)),
+        ("n_tokens", experts(0, 1, f16)),
         ("x is u32", experts(1, 1, u32)),
     ];
     for (argument, result) in refused {
@@ -247,7 +257,27 @@ fn specs_name_the_argument_that_is_wrong() {
         assert!(message.contains(argument), "`{argument}` is not in: {message}");
     }
     // Rows of pairs are `top_k` times as many.
-    let spec = expert_gemm::Spec::new(1 << 25, 2, 8, weights(32, 64, Format::Fp4), 1.0, f16, f32).unwrap();
+    let spec =
+        expert_gemm::Spec::new(mixture(1 << 25, 8, 2), weights(32, 64, Format::Fp4), 1.0, f16, f32).unwrap();
     let pairs = spec.with_rows(expert_gemm::Rows::Pair, expert_gemm::Rows::Pair);
     assert!(pairs.unwrap_err().to_string().starts_with("x has"));
+}
+
+/// What a device cannot bind or start is refused when a variant is chosen, so that another may serve.
+#[test]
+fn devices_limits_are_part_of_the_choice() {
+    let apple = Caps::apple();
+    let shape = attention::Shape { n_queries: 70_000, n_keys: 64, heads: 1, kv_heads: 1, head_dim: 64 };
+    let spec = attention::Spec::new(shape, Elem::F16, attention::Options::default()).unwrap();
+    assert!(attention::operation(&spec, &apple).is_ok());
+    let family = kernels::select(kernels::families(), &["attention/naive".into()]).unwrap().remove(0);
+    let (variant, case) =
+        (&family.variants[0], family.cases.iter().find(|c| c.name.starts_with("q4096")).unwrap());
+    assert!(case.plan(variant.ix, &apple).is_ok(), "2 GiB of scores");
+    let small = Caps { max_binding_bytes: 1 << 30, ..apple.clone() };
+    let refusal = case.plan(variant.ix, &small).unwrap_err().to_string();
+    assert!(refusal.contains("`scores`"), "{refusal}");
+    let few = Caps { max_workgroups: 100, ..apple };
+    let refusal = attention::operation(&spec, &few).unwrap_err().to_string();
+    assert!(refusal.contains("workgroups in one dimension"), "{refusal}");
 }

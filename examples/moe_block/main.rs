@@ -210,7 +210,8 @@ impl<'a, D: Device> Block<'a, D> {
         self.device.app(&mut step, "add", &[&input, &projected, &hidden], tokens, HIDDEN)?;
 
         self.device.app(&mut step, "norm", &[&hidden, &normed], tokens, HIDDEN)?;
-        let spec = router::Spec::new(tokens, HIDDEN, EXPERTS, TOP_K, Elem::F32, true)?;
+        let shape = router::Shape { n_tokens: tokens, hidden: HIDDEN, experts: EXPERTS, top_k: TOP_K };
+        let spec = router::Spec::new(shape, Elem::F32, true)?;
         let router = router::operation(&spec, self.device.caps())?;
         let gate = [("weights", bytemuck::cast_slice(&self.weights.router))];
         let buffers =
@@ -279,7 +280,8 @@ impl<'a, D: Device> Block<'a, D> {
         };
         let expert = reference::expert_spec(matrix)?;
         let scale = matrix.tensor_scale();
-        let spec = expert_gemm::Spec::new(tokens, TOP_K, EXPERTS, expert, scale, Elem::F32, Elem::F32)?;
+        let mixture = expert_gemm::Mixture { n_tokens: tokens, top_k: TOP_K, experts: EXPERTS };
+        let spec = expert_gemm::Spec::new(mixture, expert, scale, Elem::F32, Elem::F32)?;
         let operation = expert_gemm::operation(&spec.with_rows(x, y)?, self.device.caps())?;
         self.operate(step, ix, "expert_gemm", &operation, &weight_operands(matrix), buffers)
     }

@@ -16,7 +16,7 @@ struct Params {
     uint k;
     uint k_split;
     float tensor_scale;
-    uint top_k;
+    uint pairs_per_x;
 };
 
 #if ZERO_POINTS
@@ -114,7 +114,7 @@ kernel void main_(
     for (uint u = 0; u < X_RUNS; u++) {
         const uint line = (thread_ix + u * THREADS) / (BK / 4);
 #if GROUPED
-        const uint row = sorted[first_row + min(line, n_rows - 1)] / params.top_k;
+        const uint row = sorted[first_row + min(line, n_rows - 1)] / params.pairs_per_x;
 #else
         const uint row = first_row + min(line, n_rows - 1);
 #endif

@@ -14,7 +14,7 @@ struct Params {
     uint k;
     uint k_split;
     float tensor_scale;
-    uint top_k;
+    uint pairs_per_x;
 };
 
 #if ZERO_POINTS
@@ -105,7 +105,7 @@ kernel void main_(
     for (uint u = 0; u < X_UNITS; u++) {
         const uint unit = thread_ix + u * THREADS;
 #if GROUPED
-        const uint row = sorted[first_row + min(unit >> 1, n_rows - 1)] / params.top_k;
+        const uint row = sorted[first_row + min(unit >> 1, n_rows - 1)] / params.pairs_per_x;
 #else
         const uint row = first_row + min(unit >> 1, n_rows - 1);
 #endif

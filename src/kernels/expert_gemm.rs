@@ -60,6 +60,17 @@ pub enum Rows {
     Pair,
 }
 
+/// Who chooses among what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mixture {
+    /// Tokens.
+    pub n_tokens: u32,
+    /// Experts of a token: 1 to `experts`.
+    pub top_k: u32,
+    /// Experts to choose from: 1 to [`MAX_EXPERTS`].
+    pub experts: u32,
+}
+
 /// A product's shapes, format and element types.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
@@ -79,22 +90,21 @@ pub struct Spec {
 pub const MAX_EXPERTS: u32 = 2048;
 
 impl Spec {
-    /// `tokens` rows of activations of type `x`, each times `top_k` of `experts` matrices like `expert`, to results of type `y`.
+    /// Activations of type `x`, each token's times `top_k` of `experts` matrices like `expert`, to results of type `y`.
     /// `tensor_scale` is 1 for formats without one.
     ///
     /// # Errors
     /// A count of 0; `top_k` beyond `experts`; `experts` beyond [`MAX_EXPERTS`]; an operand of 2³² elements or more; `x` or
     /// `y` no float; `tensor_scale` not finite. The message names the argument.
     pub fn new(
-        tokens: u32,
-        top_k: u32,
-        experts: u32,
+        mixture: Mixture,
         expert: WeightSpec,
         tensor_scale: f32,
         x: Elem,
         y: Elem,
     ) -> Result<Self, Refusal> {
-        for (name, value) in [("tokens", tokens), ("top_k", top_k), ("experts", experts)] {
+        let Mixture { n_tokens: tokens, top_k, experts } = mixture;
+        for (name, value) in [("n_tokens", tokens), ("top_k", top_k), ("experts", experts)] {
             if value == 0 {
                 return Err(Refusal(format!("{name} is 0: there is at least one")));
             }
@@ -402,7 +412,8 @@ fn cases() -> Vec<Case> {
         let expert = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
         let expert = expert.expect("the table's shapes are whole groups");
         let tensor_scale = weights::random_tensor_scale(format);
-        let spec = Spec::new(tokens as u32, top_k as u32, experts as u32, expert, tensor_scale, x, y)
+        let [n_tokens, top_k, experts] = [tokens, top_k, experts].map(|n| n as u32);
+        let spec = Spec::new(Mixture { n_tokens, top_k, experts }, expert, tensor_scale, x, y)
             .and_then(|spec| spec.with_rows(rows[0], rows[1]))
             .expect("a sound row");
         let rows = match rows {
@@ -438,8 +449,10 @@ mod tests {
     fn wrong_specs_name_the_argument() {
         let expert = WeightSpec::new(Shape::new(64, 32).unwrap(), Format::Fp4, GroupSize::G32).unwrap();
         let (f16, f32) = (Elem::F16, Elem::F32);
-        let new = |t, k, e, x, y| Spec::new(t, k, e, expert, 1.0, x, y).unwrap_err().to_string();
-        assert!(new(0, 1, 1, f16, f32).starts_with("tokens is 0"));
+        let new = |n_tokens, top_k, experts, x, y| {
+            Spec::new(Mixture { n_tokens, top_k, experts }, expert, 1.0, x, y).unwrap_err().to_string()
+        };
+        assert!(new(0, 1, 1, f16, f32).starts_with("n_tokens is 0"));
         assert!(new(1, 0, 1, f16, f32).starts_with("top_k is 0"));
         assert!(new(1, 1, 0, f16, f32).starts_with("experts is 0"));
         assert!(new(1, 9, 8, f16, f32).starts_with("top_k is 9, but there are only 8"));

@@ -63,7 +63,20 @@ use crate::gpu::{BufferSpec, Caps};
 /// Experts that fit a workgroup's logits.
 pub const MAX_EXPERTS: u32 = 512;
 
-/// Shapes and options of a router.
+/// Sizes of the operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Tokens to route.
+    pub n_tokens: u32,
+    /// Elements of a token.
+    pub hidden: u32,
+    /// Experts to choose from: 1 to [`MAX_EXPERTS`].
+    pub experts: u32,
+    /// Experts of a token: 1 to `experts`.
+    pub top_k: u32,
+}
+
+/// What to compute: validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     n_tokens: u32,
@@ -87,19 +100,12 @@ enum Values {
 }
 
 impl Spec {
-    /// `n_tokens` rows of `hidden` f16 or f32 elements, the best `top_k` of `experts`. With `renormalize`, the
-    /// chosen probabilities of a token sum to 1.
+    /// A router over a shape with f16 or f32 elements. With `renormalize`, the chosen probabilities of a token sum to 1.
     ///
     /// # Errors
     /// Names the argument that is out of range.
-    pub fn new(
-        n_tokens: u32,
-        hidden: u32,
-        experts: u32,
-        top_k: u32,
-        elem: Elem,
-        renormalize: bool,
-    ) -> Result<Self, Refusal> {
+    pub fn new(shape: Shape, elem: Elem, renormalize: bool) -> Result<Self, Refusal> {
+        let Shape { n_tokens, hidden, experts, top_k } = shape;
         if n_tokens == 0 || hidden == 0 {
             return Err(Refusal::needs(format!(
                 "`n_tokens` ({n_tokens}) and `hidden` ({hidden}) of at least 1"
@@ -382,7 +388,9 @@ mod tests {
 
     #[test]
     fn arguments_out_of_range_are_named() {
-        let refused = |t, h, e, k, elem| Spec::new(t, h, e, k, elem, true).unwrap_err().to_string();
+        let refused = |n_tokens, hidden, experts, top_k, elem| {
+            Spec::new(Shape { n_tokens, hidden, experts, top_k }, elem, true).unwrap_err().to_string()
+        };
         assert!(refused(0, 64, 8, 2, Elem::F16).contains("`n_tokens` (0)"));
         assert!(refused(1, 0, 8, 2, Elem::F16).contains("`hidden` (0)"));
         assert!(refused(1, 64, 513, 2, Elem::F16).contains("`experts` of 1 to 512, got 513"));
@@ -394,7 +402,8 @@ mod tests {
 
     #[test]
     fn equal_logits_go_to_the_lower_index() {
-        let spec = Spec { values: Values::Ties, ..Spec::new(1, 2, 4, 3, Elem::F32, true).unwrap() };
+        let shape = Shape { n_tokens: 1, hidden: 2, experts: 4, top_k: 3 };
+        let spec = Spec { values: Values::Ties, ..Spec::new(shape, Elem::F32, true).unwrap() };
         let c = reference(&spec, &[1.0, 1.0], &[0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 2.0, 0.0]);
         assert_eq!(c.ids, [1, 3, 0].map(|e| Want::OneOf(vec![e])));
         let Want::Near { value, .. } = c.probabilities[2] else { panic!("a probability is near something") };

@@ -67,9 +67,24 @@ pub struct Variant<S> {
 }
 
 impl<S: Buffers> Variant<S> {
-    /// The variant's plan with the buffers that the spec names.
+    /// The variant's plan with the buffers that the spec names; refused if the device cannot bind one of them, or start so
+    /// many workgroups.
     pub(super) fn plan_for(&self, spec: &S, caps: &Caps) -> Result<Plan, Refusal> {
-        Ok(Plan { buffers: spec.buffers(), ..(self.plan)(spec, caps)? })
+        let plan = Plan { buffers: spec.buffers(), ..(self.plan)(spec, caps)? };
+        let most = caps.max_binding_bytes.min(caps.max_buffer_bytes);
+        if let Some(b) = plan.buffers.iter().chain(&plan.scratch).find(|b| b.size_bytes > most) {
+            let (name, size) = (b.name, b.size_bytes);
+            return Err(Refusal::needs(format!(
+                "`{name}` of {size} B, but the device binds at most {most} B"
+            )));
+        }
+        let most = caps.max_workgroups;
+        if let Some(n) = plan.dispatches.iter().flat_map(|d| d.workgroups).find(|n| *n > most) {
+            return Err(Refusal::needs(format!(
+                "{n} workgroups in one dimension, but the device starts at most {most}"
+            )));
+        }
+        Ok(plan)
     }
 }
 

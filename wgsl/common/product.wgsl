@@ -5,7 +5,7 @@ struct Params {
     k: u32,
     k_split: u32, // of K, per split
     tensor_scale: f32,
-    top_k: u32, // pairs that a row of x serves, with GROUPED
+    pairs_per_x: u32, // with GROUPED: pairs that a row of x serves
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -145,7 +145,7 @@ fn main(
     let x_line{{U}} = (local_index + {{U * THREADS}}u) / {{X_PER_ROW}}u;
     let x_k{{U}} = (local_index + {{U * THREADS}}u) % {{X_PER_ROW}}u * 8u;
 #if GROUPED
-    let x_row{{U}} = sorted[first_row + min(x_line{{U}}, n_rows - 1u)] / params.top_k;
+    let x_row{{U}} = sorted[first_row + min(x_line{{U}}, n_rows - 1u)] / params.pairs_per_x;
 #else
     let x_row{{U}} = first_row + min(x_line{{U}}, n_rows - 1u);
 #endif

@@ -73,7 +73,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
     let x_line{{U}} = (local_index + {{U * THREADS}}u) >> 1u;
     let x_half{{U}} = (local_index + {{U * THREADS}}u) & 1u;
 #if GROUPED
-    let x_row{{U}} = sorted[first_row + min(x_line{{U}}, n_rows - 1u)] / params.top_k;
+    let x_row{{U}} = sorted[first_row + min(x_line{{U}}, n_rows - 1u)] / params.pairs_per_x;
 #else
     let x_row{{U}} = first_row + min(x_line{{U}}, n_rows - 1u);
 #endif

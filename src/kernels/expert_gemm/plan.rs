@@ -108,7 +108,7 @@ fn grouped(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2]) -> Vec<Dispatch>
         k,
         k_split: k,
         tensor_scale: spec.tensor_scale,
-        top_k: spec.pairs_per(spec.x_rows),
+        pairs_per_x: spec.pairs_per(spec.x_rows),
     };
     let product = Dispatch::new(shader, [n.div_ceil(bn), max_tiles(spec, bm), 1], &product);
     if spec.y_rows == Rows::Pair {

@@ -22,8 +22,8 @@ pub(in crate::kernels) struct Params {
     pub(in crate::kernels) k_split: u32,
     /// The factor of the whole tensor.
     pub(in crate::kernels) tensor_scale: f32,
-    /// Experts per token.
-    pub(in crate::kernels) top_k: u32,
+    /// Pairs that a row of x serves; 1 where rows come from no list.
+    pub(in crate::kernels) pairs_per_x: u32,
 }
 const _: () = assert!(size_of::<Params>() == 24);
 
@@ -114,7 +114,7 @@ pub(in crate::kernels) fn defines(weights: &WeightSpec, x: Elem, y: Elem, bias: 
 
 fn params(spec: &Spec, k_split: u32) -> Params {
     let (n, k) = (spec.n(), spec.k());
-    Params { m: spec.m, n, k, k_split, tensor_scale: spec.tensor_scale, top_k: 1 }
+    Params { m: spec.m, n, k, k_split, tensor_scale: spec.tensor_scale, pairs_per_x: 1 }
 }
 
 pub(super) fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {

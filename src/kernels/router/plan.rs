@@ -171,13 +171,15 @@ pub(super) fn tiled_coop(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Shape;
     use super::*;
 
     #[test]
     fn splits_cover_hidden_in_whole_steps() {
         for hidden in [1, 15, 16, 17, 63, 64, 1030, 4096] {
             for wanted in [1, 7, 64, 1000] {
-                let spec = Spec::new(1, hidden, 8, 1, Elem::F32, true).unwrap();
+                let shape = Shape { n_tokens: 1, hidden, experts: 8, top_k: 1 };
+                let spec = Spec::new(shape, Elem::F32, true).unwrap();
                 let (n, len) = splits(&spec, wanted, 16);
                 assert!(n >= 1 && len % 16 == 0 && n * len >= hidden && (n - 1) * len < hidden);
             }
