@@ -14,11 +14,15 @@
 //! at once) is a [`GpuError`] that names it, in steps 3 and 4, before anything is encoded. Without a GPU,
 //! [`Cpu`](crate::measure::Cpu) takes the same operations through the same steps.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::spec::{Buffers, Refusal, Variant};
 use crate::gpu::{BindSource, BufferSpec, Caps, Gpu, GpuError, Language, Plan, Recording};
 use crate::lower::Checks;
+
+/// An operand's name with its bytes, made here or the caller's.
+type NamedBytes<'a> = (&'static str, Cow<'a, [u8]>);
 
 /// A variant chosen for a spec and a device.
 #[derive(Clone, Debug)]
@@ -78,7 +82,7 @@ impl Operation {
     pub(crate) fn prepare<'a>(
         &self,
         operands: &[(&'static str, &'a [u8])],
-    ) -> Result<Vec<(&'static str, std::borrow::Cow<'a, [u8]>)>, GpuError> {
+    ) -> Result<Vec<NamedBytes<'a>>, GpuError> {
         for (name, bytes) in operands {
             self.plan.check_operand(name, bytes)?;
         }

@@ -211,7 +211,7 @@ impl Cpu {
         }
         self.execute(operation.plan(), &|name| {
             if let Some((_, buffer)) = buffers.iter().find(|(n, _)| *n == name) {
-                return Some(HostSource::Buffer(*buffer));
+                return Some(HostSource::Buffer(buffer));
             }
             uploaded.iter().find_map(|u| {
                 let texture = u.textures.get(name).map(HostSource::Texture);
