@@ -230,6 +230,12 @@ impl Texture {
         self.encoding.kind()
     }
 
+    /// Texels as a shader reads them: the bits of floats, or integers; x fastest.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn texels(&self) -> Vec<[u32; 4]> {
+        (0..self.texels.len()).map(|ix| self.texel(ix)).collect()
+    }
+
     pub(super) fn texel(&self, ix: usize) -> [u32; 4] {
         self.texels.get(ix).map_or([0; 4], |t| std::array::from_fn(|i| t[i].load(Relaxed)))
     }

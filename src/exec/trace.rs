@@ -25,7 +25,7 @@ pub enum TraceMode {
 
 impl TraceMode {
     /// Whether the workgroup number `ix` of `total` is traced.
-    pub(super) fn traces(self, ix: u64, total: u64) -> bool {
+    pub(crate) fn traces(self, ix: u64, total: u64) -> bool {
         match self {
             Self::Off => false,
             Self::All => true,

@@ -46,6 +46,17 @@ pub enum ClangError {
     Cache(String),
 }
 
+impl ClangError {
+    /// The requirement alone, as rows that are skipped have it.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::NotFound { .. } => format!("needs clang >= {MIN_CLANG}"),
+            Self::TooOld { found } => format!("needs clang >= {MIN_CLANG}, found {found}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What a run of clang gave.
 pub(super) struct Output {
     pub(super) success: bool,

@@ -36,9 +36,13 @@ pub(super) fn preprocess(clang: &Clang, source: &Source) -> Result<String, Vec<D
         .map_err(|_| vec![Diagnostic::error(Step::Preprocess, "the text is not UTF-8")])
 }
 
-/// Preprocesses and rewrites; faults of the rewriting are errors.
-pub(super) fn to_cxx(clang: &Clang, source: &Source, entries: Entries) -> Result<Rewritten, Vec<Diagnostic>> {
-    let rewritten = rewrite(&preprocess(clang, source)?, source, Dialect::Cxx, entries);
+/// Rewrites preprocessed text; faults of the rewriting are errors.
+pub(super) fn to_cxx(
+    preprocessed: &str,
+    source: &Source,
+    entries: Entries,
+) -> Result<Rewritten, Vec<Diagnostic>> {
+    let rewritten = rewrite(preprocessed, source, Dialect::Cxx, entries);
     if rewritten.faults.is_empty() {
         Ok(rewritten)
     } else {

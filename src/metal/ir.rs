@@ -35,7 +35,7 @@
 //!   was inlined. An instruction that the optimizer moved may have line 0 or no `!dbg`.
 
 use super::clang::Clang;
-use super::compile::{run, succeeded, to_cxx};
+use super::compile::{preprocess, run, succeeded, to_cxx};
 use super::diagnostic::{Diagnostic, Step};
 use super::location::Locations;
 use super::rewrite::{Entries, ThreadgroupVariable};
@@ -70,16 +70,32 @@ pub fn symbol(n: usize) -> String {
 
 /// Compiles all kernels of `source`.
 pub fn llvm_ir(clang: &Clang, source: &Source) -> Result<Ir, Vec<Diagnostic>> {
-    compile(clang, source, Entries::All)
+    compile(clang, source, &preprocess(clang, source)?, Entries::All)
 }
 
 /// Compiles the one kernel that a host asks for as `entry`, and of a template only that instance.
 pub fn llvm_ir_of(clang: &Clang, source: &Source, entry: &str) -> Result<Ir, Vec<Diagnostic>> {
-    compile(clang, source, Entries::One(entry))
+    compile(clang, source, &preprocess(clang, source)?, Entries::One(entry))
 }
 
-fn compile(clang: &Clang, source: &Source, entries: Entries) -> Result<Ir, Vec<Diagnostic>> {
-    let rewritten = to_cxx(clang, source, entries)?;
+/// [`llvm_ir_of`] where the preprocessor has run.
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) fn llvm_ir_of_preprocessed(
+    clang: &Clang,
+    source: &Source,
+    preprocessed: &str,
+    entry: &str,
+) -> Result<Ir, Vec<Diagnostic>> {
+    compile(clang, source, preprocessed, Entries::One(entry))
+}
+
+fn compile(
+    clang: &Clang,
+    source: &Source,
+    preprocessed: &str,
+    entries: Entries,
+) -> Result<Ir, Vec<Diagnostic>> {
+    let rewritten = to_cxx(preprocessed, source, entries)?;
     let mut args = clang.language_flags();
     args.extend(IR_FLAGS.iter().map(Into::into));
     let output = run(clang, args, &rewritten.text)?;
@@ -89,7 +105,7 @@ fn compile(clang: &Clang, source: &Source, entries: Entries) -> Result<Ir, Vec<D
     Ok(Ir { text, kernels: rewritten.kernels, variables: rewritten.variables, locations })
 }
 
-const IR_FLAGS: [&str; 14] = [
+const IR_FLAGS: [&str; 16] = [
     "-O1",
     "-S",
     "-emit-llvm",
@@ -101,6 +117,9 @@ const IR_FLAGS: [&str; 14] = [
     "-fno-unroll-loops",
     "-fno-vectorize",
     "-fno-slp-vectorize",
+    // A vector of which only components are used is still loaded as one, as the text says.
+    "-mllvm",
+    "-disable-vector-combine",
     // A loop that zeroes or copies an array stays a loop of accesses.
     "-fno-builtin-memset",
     "-fno-builtin-memcpy",

@@ -7,6 +7,7 @@ use super::object::{Object, ThreadIds};
 use super::shadow::{Met, Moment, Shadow};
 use super::trace::Tracer;
 use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Texture, site};
+use crate::exec::TraceMode;
 use crate::metal::location::Place;
 use crate::metal::signature::{Binding, Kernel};
 use corosensei::stack::{DefaultStack, Stack};
@@ -85,6 +86,9 @@ struct Launch<'a> {
     error: Option<RunError>,
     shadow: Option<Shadow>,
     tracer: Option<Tracer>,
+    /// Whether this threadgroup is traced.
+    tracing: bool,
+    traced_threadgroups: u64,
     faults: Vec<Fault>,
     seen: HashSet<(u32, u32, u8)>,
     started: Instant,
@@ -119,7 +123,9 @@ impl Launch<'_> {
         };
         let offset = address - region.start;
         let op = sites.get(site_ix as usize).map_or(Op::Load, |s| s.op);
-        if let Some(tracer) = &mut self.tracer {
+        if self.tracing
+            && let Some(tracer) = &mut self.tracer
+        {
             let simdgroup = thread.ids.simdgroup_index_in_threadgroup as usize;
             tracer.add(simdgroup, thread.ids.thread_index_in_simdgroup as usize, site_ix, number, offset);
         }
@@ -336,6 +342,8 @@ pub(super) fn run(
         error: None,
         shadow: options.sanitize.then(Shadow::default),
         tracer: options.trace.then(|| Tracer::new(simdgroups)),
+        tracing: false,
+        traced_threadgroups: 0,
         faults: Vec::new(),
         seen: HashSet::new(),
         started: Instant::now(),
@@ -348,10 +356,14 @@ pub(super) fn run(
         *object.steps = STEPS_PER_LOOK;
     }
     let mut stacks: Vec<DefaultStack> = Vec::new();
+    let sample = options.trace_sample.map_or(TraceMode::All, TraceMode::Sample);
     let mut result = Ok(());
     'grid: for z in 0..threadgroups[2] {
         for y in 0..threadgroups[1] {
             for x in 0..threadgroups[0] {
+                let number = u64::from(launch.threadgroup);
+                launch.tracing = options.trace && sample.traces(number, groups);
+                launch.traced_threadgroups += u64::from(launch.tracing);
                 result = run_threadgroup(&mut launch, [x, y, z], threadgroups, threads, &mut stacks);
                 if result.is_err() {
                     break 'grid;
@@ -368,6 +380,7 @@ pub(super) fn run(
     Ok(Run {
         faults: launch.faults,
         traffic,
+        traced_threadgroups: launch.traced_threadgroups,
         threadgroup_bytes: launch.memories.threadgroup_bytes(),
         steps: launch.steps + (STEPS_PER_LOOK - left) as u64,
     })

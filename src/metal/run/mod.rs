@@ -42,6 +42,8 @@ pub struct RunOptions {
     pub sanitize: bool,
     /// Counts what each access moves.
     pub trace: bool,
+    /// Counts it for about so many threadgroups, evenly spread over the grid; `None` for all.
+    pub trace_sample: Option<u32>,
     /// Jumps backwards that all threads together may take.
     pub max_steps: u64,
     /// Time that the run may take.
@@ -57,6 +59,7 @@ impl Default for RunOptions {
             reverse_lanes: false,
             sanitize: false,
             trace: false,
+            trace_sample: None,
             max_steps: 1 << 36,
             max_time: Duration::from_secs(120),
             threadgroup_lengths: Vec::new(),
@@ -119,6 +122,8 @@ pub struct Run {
     pub faults: Vec<Fault>,
     /// What each access moved, in the order of the text; empty if no trace was asked.
     pub traffic: Vec<SiteTraffic>,
+    /// Threadgroups that [`traffic`](Self::traffic) is of.
+    pub traced_threadgroups: u64,
     /// Bytes of threadgroup memory that a threadgroup used.
     pub threadgroup_bytes: u64,
     /// Jumps backwards that all threads together took.

@@ -3,10 +3,10 @@
 use super::RunError;
 use crate::metal::cache::Hash;
 use crate::metal::clang::Clang;
-use crate::metal::compile::{preprocess, succeeded};
+use crate::metal::compile::succeeded;
 use crate::metal::diagnostic::{Diagnostic, Step};
 use crate::metal::instrument::{Site, instrument};
-use crate::metal::ir::llvm_ir_of;
+use crate::metal::ir::llvm_ir_of_preprocessed;
 use crate::metal::rewrite::ThreadgroupVariable;
 use crate::metal::source::Source;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,7 @@ pub(super) struct Info {
 pub(super) fn load(
     clang: &Clang,
     source: &Source,
+    preprocessed: &str,
     entry: &str,
     number: usize,
     watched: bool,
@@ -86,10 +87,10 @@ pub(super) fn load(
         env!("CARGO_PKG_VERSION"),
         clang.version(),
         &clang.cache().shim_dir().to_string_lossy(),
-        &preprocess(clang, source).map_err(RunError::Build)?,
+        preprocessed,
         &format!("{:?}", source.function_constants),
         entry,
-        if watched { "watched" } else { "plain" },
+        if watched { "watched -O0" } else { "plain -O2" },
     ] {
         hash.add(part.as_bytes());
     }
@@ -109,7 +110,7 @@ pub(super) fn load(
     let kept = std::fs::read(&info_path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let info = match kept.filter(|_| path.exists()) {
         Some(info) => info,
-        None => compile(clang, source, entry, watched, &path, &info_path)?,
+        None => compile(clang, source, preprocessed, entry, watched, &path, &info_path)?,
     };
     let object = Arc::new(open(&path, number, info)?);
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,21 +123,24 @@ const INSTRUMENT_SOURCE: &str = include_str!("../instrument.rs");
 fn compile(
     clang: &Clang,
     source: &Source,
+    preprocessed: &str,
     entry: &str,
     watched: bool,
     path: &Path,
     info_path: &Path,
 ) -> Result<Info, RunError> {
-    let ir = llvm_ir_of(clang, source, entry).map_err(RunError::Build)?;
+    let ir = llvm_ir_of_preprocessed(clang, source, preprocessed, entry).map_err(RunError::Build)?;
     let instrumented = instrument(&ir, watched);
     let driver = |what: &str, e: &dyn std::fmt::Display| {
         RunError::Build(vec![Diagnostic::error(Step::Driver, format!("{what}: {e}"))])
     };
     let scratch = clang.cache().scratch().map_err(|e| driver("could not write the compiled kernel", &e))?;
+    // The IR is optimized already. In a watched kernel each access calls the host: more would only cost time here.
+    let level = if watched { "-O0" } else { "-O2" };
     let mut args: Vec<OsString> = [
         "-shared",
         "-fPIC",
-        "-O2",
+        level,
         "-w",
         "-ffp-contract=off",
         "-fno-finite-loops",

@@ -2,25 +2,28 @@
 
 use super::{Bound, Run, RunError, RunOptions, Texture};
 use crate::metal::clang::Clang;
-use crate::metal::compile::to_cxx;
+use crate::metal::compile::{preprocess, to_cxx};
 use crate::metal::diagnostic::Diagnostic;
 use crate::metal::rewrite::Entries;
 use crate::metal::signature::Kernel;
 use crate::metal::source::Source;
+use std::sync::Arc;
 
 /// Metal text ready to run. A kernel is compiled when it is first run, and kept on disk by content.
 #[derive(Clone, Debug)]
 pub struct Program {
     clang: Clang,
     source: Source,
+    preprocessed: Arc<str>,
     kernels: Vec<Kernel>,
 }
 
 impl Program {
     /// Reads `source`; errors are those of its preprocessing and of its kernels' signatures.
     pub fn build(clang: &Clang, source: &Source) -> Result<Self, Vec<Diagnostic>> {
-        let kernels = to_cxx(clang, source, Entries::All)?.kernels;
-        Ok(Self { clang: clang.clone(), source: source.clone(), kernels })
+        let preprocessed: Arc<str> = preprocess(clang, source)?.into();
+        let kernels = to_cxx(&preprocessed, source, Entries::All)?.kernels;
+        Ok(Self { clang: clang.clone(), source: source.clone(), preprocessed, kernels })
     }
 
     /// The kernels that can be run.
@@ -47,6 +50,7 @@ impl Program {
             let object = super::object::load(
                 &self.clang,
                 &self.source,
+                &self.preprocessed,
                 entry,
                 number,
                 options.sanitize || options.trace,
@@ -67,6 +71,7 @@ impl Program {
                 number,
                 &self.clang,
                 &self.source,
+                &self.preprocessed,
                 threadgroups,
                 threads_per_group,
                 buffers,

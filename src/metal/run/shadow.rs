@@ -81,9 +81,15 @@ impl Shadow {
         let is_threadgroup = memory == Memory::Threadgroup;
         let pages = if is_threadgroup { &mut self.threadgroup } else { &mut self.device };
         let mut met = None;
+        let mut page_of = usize::MAX;
+        let mut page: &mut [Cell] = &mut [];
         for byte in 0..bytes {
             let at = address + byte;
-            let page = pages.entry(at / PAGE).or_insert_with(|| Box::new([Cell::default(); PAGE]));
+            if at / PAGE != page_of {
+                page_of = at / PAGE;
+                let new = || Box::new([Cell::default(); PAGE]);
+                page = &mut pages.entry(page_of).or_insert_with(new)[..];
+            }
             let cell = &mut page[at % PAGE];
             let mut race = |other: &Moment| {
                 if met.is_none() && other.races(&now) {

@@ -4,7 +4,7 @@ use super::memory::Memories;
 use super::{SiteTraffic, site};
 use crate::exec::Traffic;
 use crate::metal::instrument::Site;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Offsets are kept in the low bits, the region's number above.
 const OFFSET_BITS: u32 = 44;
@@ -12,20 +12,48 @@ const OFFSET_BITS: u32 = 44;
 /// Collects the accesses of one simdgroup between two rendezvous, and the sums of all.
 #[derive(Default)]
 pub(super) struct Tracer {
-    /// Per simdgroup and site: what each lane did, in order.
-    open: Vec<HashMap<u32, Vec<Vec<u64>>>>,
+    /// Per simdgroup.
+    open: Vec<Open>,
     /// Per site and region.
     sums: BTreeMap<(u32, u64), Traffic>,
 }
 
+/// What the lanes of a simdgroup did since its last rendezvous.
+#[derive(Clone, Default)]
+struct Open {
+    /// Per site the number of its slot, from 1; 0 where nothing was done.
+    slot_of: Vec<u32>,
+    /// Per slot the site, and what each lane did there, in order. Kept and used again.
+    slots: Vec<(u32, Vec<Vec<u64>>)>,
+    used: usize,
+}
+
+impl Open {
+    fn lanes(&mut self, site: u32) -> &mut Vec<Vec<u64>> {
+        let site_ix = site as usize;
+        if self.slot_of.len() <= site_ix {
+            self.slot_of.resize(site_ix + 1, 0);
+        }
+        if self.slot_of[site_ix] == 0 {
+            self.used += 1;
+            self.slot_of[site_ix] = self.used as u32;
+            if self.slots.len() < self.used {
+                self.slots.push((site, Vec::new()));
+            }
+            self.slots[self.used - 1].0 = site;
+        }
+        &mut self.slots[self.slot_of[site_ix] as usize - 1].1
+    }
+}
+
 impl Tracer {
     pub(super) fn new(simdgroups: usize) -> Self {
-        Self { open: vec![HashMap::new(); simdgroups], sums: BTreeMap::new() }
+        Self { open: vec![Open::default(); simdgroups], sums: BTreeMap::new() }
     }
 
     /// Lane `lane` of simdgroup `simdgroup` touches `offset` of region number `region`.
     pub(super) fn add(&mut self, simdgroup: usize, lane: usize, site: u32, region: usize, offset: usize) {
-        let lanes = self.open[simdgroup].entry(site).or_default();
+        let lanes = self.open[simdgroup].lanes(site);
         if lanes.len() <= lane {
             lanes.resize(lane + 1, Vec::new());
         }
@@ -35,12 +63,14 @@ impl Tracer {
     /// Counts the requests of a simdgroup that has come to a rendezvous or its end: the first accesses of all
     /// lanes at a site are one request, then the second, and so on.
     pub(super) fn close(&mut self, simdgroup: usize, sites: &[Site]) {
-        let mut offsets: Vec<u64> = Vec::new();
-        for (site_ix, lanes) in self.open[simdgroup].drain() {
-            let bytes = site(sites, site_ix).bytes;
+        let (mut offsets, mut request): (Vec<u64>, Vec<u64>) = Default::default();
+        let open = &mut self.open[simdgroup];
+        for &mut (site_ix, ref mut lanes) in &mut open.slots[..open.used] {
+            let bytes = sites.get(site_ix as usize).map_or(0, |s| s.bytes);
             let most = lanes.iter().map(Vec::len).max().unwrap_or(0);
             for nth in 0..most {
-                let mut request: Vec<u64> = lanes.iter().filter_map(|l| l.get(nth).copied()).collect();
+                request.clear();
+                request.extend(lanes.iter().filter_map(|l| l.get(nth).copied()));
                 request.sort_unstable();
                 for part in request.chunk_by(|a, b| a >> OFFSET_BITS == b >> OFFSET_BITS) {
                     offsets.clear();
@@ -49,7 +79,10 @@ impl Tracer {
                     sum.add_request(&mut offsets, bytes);
                 }
             }
+            lanes.iter_mut().for_each(Vec::clear);
+            open.slot_of[site_ix as usize] = 0;
         }
+        open.used = 0;
     }
 
     /// The sums by place, in the order of the text. Copies of one access that unrolling made are one again.
