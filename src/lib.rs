@@ -24,16 +24,22 @@
 //! | [`audit`] | what each memory access of a kernel costs, and why |
 //! | [`report`] | rows rendered as table, JSON, HTML |
 //!
+//! On the web (`wasm32`) the library has what an app embeds: `exec`, `gpu`, `kernels`, `lower` and `quant`.
+//!
 //! Rules that hold everywhere: a requested variant runs or is refused with a reason, never replaced;
 //! nothing is timed that was not verified in the same run; the library never panics on user input,
 //! never prints, and never submits work unless the function's name says so.
 
+#[cfg(not(target_arch = "wasm32"))]
 pub mod audit;
 pub mod exec;
 pub mod gpu;
 pub mod kernels;
 pub mod lower;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod metal;
 pub mod quant;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod report;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
+use super::GpuError;
 use super::caps::{Caps, CoopShape, DeviceClass, ScalarType};
 use super::pipeline::{Language, Pipeline};
-use super::{Dispatch, GpuError, Plan};
-use crate::lower::{Checks, Defines, Shader};
+use crate::lower::Shader;
 
 /// Which device is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|e| GpuError::NoDevice { adapter: name, message: e.to_string() })?;
-        let mut gpu = Self::adopt(device, queue, Some(adapter));
+        let gpu = Self::adopt(device, queue, Some(adapter));
         let stray = gpu.stray_errors.clone();
         gpu.device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
             if let Ok(mut errors) = stray.lock() {
@@ -152,9 +152,12 @@ impl Gpu {
             }
         }));
         #[cfg(not(target_arch = "wasm32"))]
-        if gpu.caps.subgroups && gpu.caps.subgroup_size.is_none() {
-            gpu.caps.subgroup_size = gpu.probe_subgroup_size_blocking()?;
-        }
+        let gpu = if gpu.caps.subgroups && gpu.caps.subgroup_size.is_none() {
+            let subgroup_size = gpu.probe_subgroup_size_blocking()?;
+            Self { caps: Caps { subgroup_size, ..gpu.caps.clone() }, ..gpu }
+        } else {
+            gpu
+        };
         Ok(gpu)
     }
 
@@ -195,6 +198,8 @@ impl Gpu {
     /// Submits and waits.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn probe_subgroup_size_blocking(&self) -> Result<Option<u32>, GpuError> {
+        use super::{Dispatch, Plan};
+        use crate::lower::{Checks, Defines};
         const LANES: usize = 256;
         let shader = Shader::new(crate::wgsl!("probe/subgroup_size.wgsl"), Defines::new());
         let plan = Plan::one(Dispatch { shader, workgroups: [1, 1, 1], params: vec![], renamed: vec![] });
