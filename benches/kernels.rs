@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgpu_marlin::gpu::{self, DeviceChoice, DeviceClass, Gpu, Language};
 use wgpu_marlin::kernels::{self, spec::CaseClass};
 use wgpu_marlin::lower::Checks;
-use wgpu_marlin::measure::{Operands, Workload, verify};
+use wgpu_marlin::measure::{Operands, Workload, check_passthrough, verify};
 
 /// The best GPU, or a software one, or none.
 fn open() -> Option<Gpu> {
@@ -24,6 +24,10 @@ fn kernels(criterion: &mut Criterion) {
         return;
     };
     let software = gpu.caps.class == DeviceClass::Software;
+    let passthrough = gpu.caps.msl.then(|| check_passthrough(&gpu));
+    if let Some(Err(why)) = &passthrough {
+        println!("skipped all Metal twins: {why}");
+    }
     let wanted = if software { CaseClass::Smoke } else { CaseClass::Bench };
     for family in kernels::families() {
         for case in family.cases.iter().filter(|c| c.class == wanted) {
@@ -52,9 +56,10 @@ fn kernels(criterion: &mut Criterion) {
                     }
                 };
                 let problem = operands.problem();
-                let twin = (gpu.caps.msl && variant.twin).then_some((Language::Msl, "msl"));
-                for (language, code) in [(Language::Wgsl(Checks::Unchecked), "wgsl")].into_iter().chain(twin)
-                {
+                let twin = (passthrough == Some(Ok(())) && variant.twin).then_some((Language::Msl, "msl"));
+                let checked = (!software).then_some((Language::Wgsl(Checks::Checked), "wgsl_checked"));
+                let unchecked = [(Language::Wgsl(Checks::Unchecked), "wgsl")];
+                for (language, code) in unchecked.into_iter().chain(checked).chain(twin) {
                     let workload = match Workload::new(operands, &plan, language, true) {
                         Ok(workload) => workload,
                         Err(why) => {

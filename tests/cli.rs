@@ -124,3 +124,41 @@ fn without_an_adapter_the_error_says_what_to_install() {
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("mesa-vulkan-drivers"), "{stderr}");
 }
+
+/// Metal rows need clang: without it they, and only they, are skipped by name; with it they are verified and traced.
+#[test]
+fn compare_on_the_cpu_has_metal_rows_where_there_is_clang() {
+    let rows_with = |clang: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marlin"));
+        command.args(["compare", "router", "--case", "t5-h128-e8-k2-f32", "--device", "cpu", "--json", "-"]);
+        if let Some(path) = clang {
+            command.env("MARLIN_CLANG", path);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["rows"].as_array().unwrap().clone()
+    };
+    let ran = |r: &serde_json::Value| r["skipped"].is_null();
+    let without = rows_with(Some("no-such-clang"));
+    let (msl, wgsl): (Vec<_>, Vec<_>) = without.iter().partition(|r| r["source"] == "msl");
+    assert!(msl.iter().all(|r| r["skipped"].as_str().unwrap().contains("needs clang >= 17")));
+    assert!(wgsl.iter().any(|r| ran(r)) && wgsl.iter().filter(|r| ran(r)).all(|r| r["verified"] == true));
+    assert!(wgsl.iter().all(|r| ran(r) || !r["skipped"].as_str().unwrap().contains("clang")));
+    if let Err(why) = wgpu_marlin::metal::Clang::find() {
+        assert!(!wgpu_marlin::metal::Clang::required(), "{why}");
+        println!("skipped: {why}");
+        return;
+    }
+    let with = rows_with(None);
+    assert_eq!(with.len(), without.len());
+    let naive: Vec<_> = with.iter().filter(|r| r["variant"] == "naive").collect();
+    let kinds: Vec<_> = naive.iter().map(|r| (r["source"].as_str(), r["checks"].as_str())).collect();
+    let kind = |source, checks| (Some(source), Some(checks));
+    assert_eq!(kinds, [kind("wgsl", "unchecked"), kind("msl", "unchecked"), kind("msl", "native")]);
+    for row in with.iter().filter(|r| ran(r)) {
+        assert!(row["verified"] == true && row["fetched_bytes"].as_u64() > Some(0), "{row}");
+        assert_eq!(row["fetched_vs_wgsl"].is_number(), row["source"] == "msl", "{row}");
+        assert!(row["compile_options"].as_str().is_some_and(|o| !o.is_empty()), "{row}");
+    }
+}

@@ -6,7 +6,7 @@
 use wgpu_marlin::exec::TraceMode;
 use wgpu_marlin::gpu::{self, DeviceChoice, Gpu};
 use wgpu_marlin::kernels;
-use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Cpu, Device, compare};
+use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Cpu, Device, MslCases, compare};
 
 /// The devices to test on, or the reason why there is none.
 fn gpus() -> Vec<Device> {
@@ -88,7 +88,12 @@ fn right_on_the_executor(width: u32) {
         // Tracing is slow: once per kernel is enough.
         let trace = if case == "smoke" && width == 32 { TraceMode::Sample(16) } else { TraceMode::Off };
         let device = Device::Cpu(Cpu { sanitize: width == 32, trace, ..Cpu::with_subgroup_size(width) });
-        let options = CompareOptions { case: case.into(), time: false, ..CompareOptions::default() };
+        let options = CompareOptions {
+            case: case.into(),
+            time: false,
+            msl: MslCases::None,
+            ..CompareOptions::default()
+        };
         let comparison = compare(&device, &kernels::families(), &options, &mut |_, _, _| {});
         judge(&device, &comparison);
         let counted = |r: &measure::Row| r.fetched_bytes.is_some() == (trace != TraceMode::Off);

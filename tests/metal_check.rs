@@ -175,3 +175,24 @@ kernel void k(device float* out, constant uint& n, uint i [[thread_position_in_g
     let place = ir.locations.place(id.and_then(|d| d.parse().ok()).expect("a location")).expect("a place");
     assert_eq!((place.file.as_str(), place.line), ("user.metal", 7));
 }
+
+/// Without clang these tests pass and say what they skipped; where it is required they fail.
+#[test]
+fn a_missing_clang_is_named_and_can_be_a_failure() {
+    let test = |require: bool| {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
+        command.args(["--exact", "a_kernel_is_accepted_and_described", "--nocapture"]).env("PATH", "");
+        if require {
+            command.env("MARLIN_CLANG", "require")
+        } else {
+            command.env_remove("MARLIN_CLANG")
+        };
+        let output = command.output().expect("runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (passes, said) = test(false);
+    assert!(passes, "{said}");
+    assert!(said.contains("skipped a_kernel_is_accepted_and_described: needs clang >= 17"), "{said}");
+    let (passes, said) = test(true);
+    assert!(!passes && said.contains("MARLIN_CLANG=require, but: needs clang >= 17"), "{said}");
+}

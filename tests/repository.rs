@@ -85,7 +85,8 @@ impl Ord for ShaderKey {
 #[test]
 fn every_shader_file_is_used() {
     let mut used: BTreeSet<String> = Embedded::all().iter().map(|s| s.path.to_string()).collect();
-    used.insert("probe/subgroup_size.wgsl".into());
+    let probes = ["probe/subgroup_size.wgsl", "probe/passthrough.wgsl", "probe/passthrough.metal"];
+    used.extend(probes.map(String::from));
     for (_, shader) in all_shaders() {
         used.insert(shader.0.wgsl.path.into());
         used.extend(shader.0.msl.map(|m| m.path.to_string()));

@@ -5,7 +5,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgpu_marlin::kernels::{self, spec::Family};
-use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions, Comparison, Device, FETCH_BLOCK_BYTES, Row};
+use wgpu_marlin::measure::{
+    self, ChecksChoice, CompareOptions, Comparison, Device, FETCH_BLOCK_BYTES, MslCases, Row,
+};
+use wgpu_marlin::metal::Clang;
 use wgpu_marlin::report::{Page, comparison_html};
 
 use super::weights::{self, Quantization};
@@ -37,6 +40,10 @@ pub(crate) struct CompareArgs {
     /// On a GPU, add the bytes that the executor's trace of the same kernels counts.
     #[arg(long)]
     trace: bool,
+    /// Cases at which Metal text runs, the twins and on the CPU what naga makes of the WGSL (which needs clang
+    /// there). By default all, but where no family is named, on the CPU, the first of each family.
+    #[arg(long, value_enum)]
+    msl: Option<MslArg>,
     /// Milliseconds of samples per row.
     #[arg(long, default_value_t = 300, value_name = "MS")]
     budget: u64,
@@ -49,6 +56,13 @@ pub(crate) struct CompareArgs {
     /// Write a page with charts to FILE.
     #[arg(long, value_name = "FILE")]
     html: Option<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum MslArg {
+    None,
+    First,
+    All,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -80,6 +94,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         }),
         time: !args.no_time,
         trace: args.trace,
+        msl: match args.msl {
+            None if args.names.is_empty() && args.weights.is_none() => MslCases::First,
+            None | Some(MslArg::All) => MslCases::All,
+            Some(MslArg::First) => MslCases::First,
+            Some(MslArg::None) => MslCases::None,
+        },
         budget: Duration::from_millis(args.budget),
         seed: args.seed,
     };
@@ -169,6 +189,7 @@ fn device_json(device: &Device) -> serde_json::Value {
         Device::Cpu(_) => {
             value["backend"] = json!("executor");
             value["fetched_block_bytes"] = json!(FETCH_BLOCK_BYTES);
+            value["clang"] = json!(Clang::find().ok().map(|c| c.version().to_string()));
         }
     }
     value
@@ -211,6 +232,10 @@ fn device_facts(device: &Device) -> Vec<String> {
         facts.push(format!(
             "fetched: bytes of the {FETCH_BLOCK_BYTES}-byte blocks that each request touches, per useful byte"
         ));
+        facts.push(match Clang::find() {
+            Ok(clang) => format!("msl: Metal text through {}", clang.version()),
+            Err(e) => format!("msl: {e}"),
+        });
     }
     facts
 }

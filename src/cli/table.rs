@@ -28,7 +28,7 @@ pub(crate) fn time(ns: f64) -> String {
 type Column = (&'static str, fn(&Row) -> Option<String>);
 
 /// Figures, each shown only where some row has it.
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("time", |r| r.time_ns.map(time)),
     ("GB/s", |r| r.gbps.map(|g| if g < 10.0 { format!("{g:.2}") } else { format!("{g:.0}") })),
     ("TFLOPS", |r| r.tflops.map(|t| format!("{t:.2}"))),
@@ -36,6 +36,9 @@ const COLUMNS: [Column; 6] = [
     ("vs naive", |r| r.speedup_vs_naive.map(|s| format!("{s:.2}×"))),
     ("fetched/useful", |r| {
         r.fetched_bytes.map(|f| format!("{:.2}", f as f64 / r.useful_bytes.max(1) as f64))
+    }),
+    ("vs wgsl", |r| {
+        r.fetched_vs_wgsl.map(|f| if (f - 1.0).abs() < 0.0005 { "same".into() } else { format!("{f:.3}×") })
     }),
 ];
 
@@ -48,18 +51,29 @@ pub(crate) fn comparison(rows: &[&Row]) -> String {
     let figures = shown.iter().map(|(name, _)| *name);
     let header = ["variant", "role", "code"].into_iter().chain(figures).chain(["max error / tolerance"]);
     table.set_header(header.map(Cell::new));
+    let mut skipped: Vec<(&str, Vec<String>)> = Vec::new();
     for r in rows {
-        let mut cells =
-            vec![Cell::new(&r.variant), Cell::new(r.role), Cell::new(format!("{} {}", r.source, r.checks))];
+        if let Some(why) = &r.skipped {
+            let name = format!("{} ({})", r.variant, r.code());
+            match skipped.iter_mut().find(|(w, _)| w == why) {
+                Some((_, names)) => names.push(name),
+                None => skipped.push((why, vec![name])),
+            }
+            continue;
+        }
+        let mut cells = vec![Cell::new(&r.variant), Cell::new(r.role), Cell::new(r.code())];
         cells.extend(shown.iter().map(|(_, cell)| right(cell(r).unwrap_or_else(|| "–".into()))));
-        cells.push(match (&r.skipped, &r.failure) {
-            (Some(why), _) => Cell::new(format!("skipped: {why}")).fg(Color::Yellow),
-            (_, Some(why)) => Cell::new(format!("WRONG: {why}")).fg(Color::Red),
-            _ => Cell::new(error_cell(r)),
+        cells.push(match &r.failure {
+            Some(why) => Cell::new(format!("WRONG: {why}")).fg(Color::Red),
+            None => Cell::new(error_cell(r)),
         });
         table.add_row(cells);
     }
-    let lines: Vec<String> = table.lines().map(|l| l.trim_end().to_string() + "\n").collect();
+    let mut lines: Vec<String> = Vec::new();
+    if skipped.iter().map(|(_, names)| names.len()).sum::<usize>() < rows.len() {
+        lines.extend(table.lines().map(|l| l.trim_end().to_string() + "\n"));
+    }
+    lines.extend(skipped.iter().map(|(why, names)| format!("skipped, {why}: {}\n", names.join(", "))));
     lines.concat()
 }
 

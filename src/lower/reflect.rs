@@ -83,6 +83,23 @@ impl Lowered {
 }
 
 impl Lowered {
+    /// The variables with a runtime array, in order of declaration: what the sizes buffer of
+    /// [`Msl`](super::Msl) has a word for.
+    pub fn runtime_sized(&self) -> Vec<String> {
+        let types = &self.module.types;
+        let is_sized = |var: &naga::GlobalVariable| match types[var.ty].inner {
+            naga::TypeInner::Array { size, .. } => size == naga::ArraySize::Dynamic,
+            naga::TypeInner::Struct { ref members, .. } => members.last().is_some_and(|m| {
+                matches!(types[m.ty].inner, naga::TypeInner::Array { size: naga::ArraySize::Dynamic, .. })
+            }),
+            _ => false,
+        };
+        let sized = self.module.global_variables.iter().filter(|(_, var)| is_sized(var));
+        sized.map(|(_, var)| var.name.clone().unwrap_or_default()).collect()
+    }
+}
+
+impl Lowered {
     /// Bytes of workgroup memory that an entry point uses.
     pub fn workgroup_memory_bytes(&self, entry_ix: usize) -> u64 {
         let info = self.info.get_entry_point(entry_ix);

@@ -24,6 +24,18 @@ impl Checks {
         }
     }
 
+    /// What they are, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Checks::Checked => {
+                "bounds checks on (restrict), workgroup memory zeroed, loop bounds on, division checks on"
+            }
+            Checks::Unchecked => {
+                "bounds checks off, workgroup memory not zeroed, loop bounds off, division checks off"
+            }
+        }
+    }
+
     fn bounds(self) -> BoundsCheckPolicies {
         let policy = match self {
             Checks::Checked => BoundsCheckPolicy::Restrict,
@@ -121,15 +133,7 @@ impl Lowered {
             None => return Err(TargetError::Backend { target: "msl", message: "no entry point".into() }),
         };
         let sizes_slot = text.contains("_buffer_sizes [[buffer(").then_some(n_buffers);
-        let options = format!(
-            "Metal {}.{}, bounds checks {}, workgroup memory {}, loop bounds {}, division checks {}",
-            MSL_VERSION.0,
-            MSL_VERSION.1,
-            if unchecked { "off" } else { "on (restrict)" },
-            if unchecked { "not zeroed" } else { "zeroed" },
-            if unchecked { "off" } else { "on" },
-            if unchecked { "off" } else { "on" },
-        );
+        let options = format!("Metal {}.{}, {}", MSL_VERSION.0, MSL_VERSION.1, checks.describe());
         Ok(Msl { text, entry, sizes_slot, options })
     }
 

@@ -1,13 +1,17 @@
 //! The one driver of comparisons: generate, run, verify, time, rank.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{Cpu, Device, Operands, Outputs, Row, RunError, Workload, verify};
-use crate::exec::TraceMode;
-use crate::gpu::{DeviceClass, GpuError, Language};
-use crate::kernels::spec::{Case, CaseClass, Family, Problem, Role, Space, VariantInfo};
+use super::row::Job;
+use super::{Cpu, Device, MetalCpu, MetalText, Operands, Row, check_passthrough};
+use crate::gpu::{DeviceClass, Gpu, Language};
+use crate::kernels::spec::{Case, CaseClass, Family, Role, Space, VariantInfo};
 use crate::lower::Checks;
+use crate::metal::Clang;
 
 /// Which guards generated code carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,18 @@ pub enum ChecksChoice {
     Unchecked,
     /// A row for each.
     Both,
+}
+
+/// At which cases Metal text runs beside the WGSL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MslCases {
+    /// At none.
+    None,
+    /// On the CPU at the first chosen case of each family, since clang takes about half a second per kernel that it
+    /// has not compiled before; on a GPU at all.
+    First,
+    /// At all.
+    All,
 }
 
 /// What to compare, and how long.
@@ -33,6 +49,9 @@ pub struct CompareOptions {
     pub budget: Duration,
     /// Whether rows of a GPU get the executor's traffic for the same plan, a sample of workgroups traced.
     pub trace: bool,
+    /// Where Metal text runs: on a Mac the twins, through passthrough; on the CPU the twins and what naga makes of
+    /// the WGSL, through clang.
+    pub msl: MslCases,
     /// Seed of all inputs.
     pub seed: u64,
 }
@@ -45,6 +64,7 @@ impl Default for CompareOptions {
             time: true,
             budget: Duration::from_millis(300),
             trace: false,
+            msl: MslCases::All,
             seed: 1,
         }
     }
@@ -81,96 +101,230 @@ fn chosen(case: &Case, choice: &str) -> bool {
     }
 }
 
-/// Verifies and times every chosen variant of every chosen case. `progress` hears of each row before it is
-/// made, as (number, of how many, what). Submits and waits.
+/// Verifies and times every chosen variant of every chosen case. `progress` hears of each row that is made, as
+/// (number, of how many, what). Submits and waits.
 ///
-/// The copy ceiling is measured first, on the device at hand, at a size past its caches.
+/// The copy ceiling is measured first, on the device at hand, at a size past its caches. On the CPU rows are
+/// made on as many threads as there are cores.
 pub fn compare(
     device: &Device,
     families: &[Family],
     options: &CompareOptions,
     progress: &mut dyn FnMut(usize, usize, &str),
 ) -> Comparison {
-    let mut comparison = Comparison::default();
-    let jobs: Vec<_> = families
+    let cases: Vec<(&Family, &Case)> = families
         .iter()
         .flat_map(|f| f.cases.iter().filter(|c| chosen(c, &options.case)).map(move |c| (f, c)))
         .collect();
-    let n = 1 + jobs.iter().map(|(f, _)| f.variants.len()).sum::<usize>();
+    let mut comparison = match device {
+        Device::Gpu(gpu) => on_gpu(gpu, &cases, options, progress),
+        Device::Cpu(cpu) => on_cpu(cpu, &cases, options, progress),
+    };
+    fill_speedups(&mut comparison.rows);
+    comparison
+}
+
+fn on_gpu(
+    gpu: &Gpu,
+    cases: &[(&Family, &Case)],
+    options: &CompareOptions,
+    progress: &mut dyn FnMut(usize, usize, &str),
+) -> Comparison {
+    let mut comparison = Comparison::default();
+    let n = cases.iter().map(|(f, _)| f.variants.len()).sum::<usize>() + 1;
     progress(0, n, "copy ceiling");
     if options.time
-        && matches!(device, Device::Gpu(_))
-        && let Some(row) = device_row(device, options)
+        && let Some(row) = copy_row(gpu, options)
     {
         comparison.ceiling_gbps = row.gbps;
         comparison.rows.push(row);
     }
+    let passthrough = (gpu.caps.msl && options.msl != MslCases::None).then(|| check_passthrough(gpu));
     let mut done = 0;
-    for (family, case) in jobs {
+    for (family, case) in cases {
         // Generated and uploaded once for all variants that share it.
-        let shared = OnceCell::new();
-        let shared_stage = OnceCell::new();
+        let (shared, shared_operands) = (OnceCell::new(), OnceCell::new());
         for variant in &family.variants {
             done += 1;
             progress(done, n, &format!("{}/{} {}", family.name, variant.name, case.name));
+            let job = Job { family: family.name, case, variant };
             let own;
-            let own_stage;
-            let stage = if case.has_own_problem(variant.ix) {
+            let own_operands;
+            let operands = if case.has_own_problem(variant.ix) {
                 own = case.problem(variant.ix, options.seed);
-                own_stage = Stage::new(device, &own);
-                &own_stage
+                own_operands = Operands::new(gpu, &own);
+                &own_operands
             } else {
                 let problem = shared.get_or_init(|| case.problem(variant.ix, options.seed));
-                shared_stage.get_or_init(|| Stage::new(device, problem))
+                shared_operands.get_or_init(|| Operands::new(gpu, problem))
             };
-            for language in languages(device, variant, options) {
-                let mut row = make_row(device, stage, family.name, case, variant, language, options);
-                if stage.problem.cost.space == Space::Storage {
+            for language in languages(gpu, variant, options) {
+                let mut row = match (language, &passthrough) {
+                    (Language::Msl, Some(Err(reason))) => {
+                        job.skipped_on_gpu(gpu, operands.problem(), language, reason)
+                    }
+                    _ => job.on_gpu(gpu, operands, language, options),
+                };
+                if operands.problem().cost.space == Space::Storage {
                     row.ceiling_fraction = row.gbps.zip(comparison.ceiling_gbps).map(|(g, c)| g / c);
                 }
                 comparison.rows.push(row);
             }
         }
     }
-    fill_speedups(&mut comparison.rows);
-    if matches!(device, Device::Cpu(_)) {
-        rank_by_traffic(&mut comparison.rows);
+    comparison
+}
+
+fn on_cpu(
+    cpu: &Cpu,
+    cases: &[(&Family, &Case)],
+    options: &CompareOptions,
+    progress: &mut dyn FnMut(usize, usize, &str),
+) -> Comparison {
+    let checks = match options.checks {
+        Some(ChecksChoice::Checked) => &[Checks::Checked][..],
+        None | Some(ChecksChoice::Unchecked) => &[Checks::Unchecked],
+        Some(ChecksChoice::Both) => &[Checks::Checked, Checks::Unchecked],
+    };
+    let metal = (options.msl != MslCases::None).then(|| metal_of(cpu));
+    let has_metal = |ix: usize| match options.msl {
+        MslCases::None => false,
+        MslCases::First => ix == 0 || cases[ix - 1].0.name != cases[ix].0.name,
+        MslCases::All => true,
+    };
+    let texts = |ix: usize, variant: &VariantInfo| {
+        let mut texts: Vec<CpuText> = checks.iter().map(|c| CpuText::Wgsl(*c)).collect();
+        if has_metal(ix) {
+            texts.extend(checks.iter().map(|c| CpuText::Metal(MetalText::Lowered(*c))));
+            texts.extend(variant.twin.then_some(CpuText::Metal(MetalText::Twin)));
+        }
+        texts
+    };
+    let of_case = |(ix, (f, _)): (usize, &(&Family, &Case))| -> usize {
+        f.variants.iter().map(|v| texts(ix, v).len()).sum()
+    };
+    let n = cases.iter().enumerate().map(of_case).sum();
+    let mut comparison = Comparison::default();
+    for (case_ix, (family, case)) in cases.iter().enumerate() {
+        // One case at a time, so that only its inputs are in memory.
+        let mut shared = None;
+        let mut jobs = Vec::new();
+        for variant in &family.variants {
+            let problem = if case.has_own_problem(variant.ix) {
+                Arc::new(case.problem(variant.ix, options.seed))
+            } else {
+                shared.get_or_insert_with(|| Arc::new(case.problem(variant.ix, options.seed))).clone()
+            };
+            let job = Job { family: family.name, case, variant };
+            jobs.extend(texts(case_ix, variant).into_iter().map(|text| (job, problem.clone(), text)));
+        }
+        let start = comparison.rows.len();
+        progress(start, n, &format!("{} {}", family.name, case.name));
+        let make = |ix: usize| {
+            let (job, problem, text) = &jobs[ix];
+            match (text, &metal) {
+                (CpuText::Metal(text), Some(metal)) => {
+                    job.on_metal_cpu(metal.as_ref().map_err(String::as_str), problem, *text, options)
+                }
+                (CpuText::Metal(_), None) => unreachable!("`texts` has none"),
+                (CpuText::Wgsl(checks), _) => job.on_executor(cpu, problem, *checks, options),
+            }
+        };
+        let mut heard = |done| progress(start + done, n, &format!("{} {}", family.name, case.name));
+        let mut rows = in_parallel(jobs.len(), &make, &mut heard);
+        compare_traffic(&mut rows);
+        rank_by_traffic(&mut rows);
+        comparison.rows.append(&mut rows);
     }
     comparison
 }
 
-/// A problem, with its inputs on the device.
-struct Stage<'a> {
-    problem: &'a Problem,
-    place: Place<'a>,
+/// What a row of the CPU runs.
+#[derive(Clone, Copy)]
+enum CpuText {
+    Wgsl(Checks),
+    Metal(MetalText),
 }
 
-enum Place<'a> {
-    Cpu(&'a Cpu),
-    Gpu(Operands<'a>),
+/// The way to run Metal text beside the executor, or why there is none.
+fn metal_of(cpu: &Cpu) -> Result<MetalCpu, String> {
+    if cpu.caps.subgroup_size != Some(32) {
+        return Err("needs subgroups of 32 lanes, as Apple's GPUs have".into());
+    }
+    let clang = Clang::find().map_err(|e| e.summary())?;
+    let mut metal = MetalCpu::new(clang, &cpu.caps);
+    metal.sanitize = cpu.sanitize;
+    metal.trace = cpu.trace;
+    Ok(metal)
 }
 
-impl<'a> Stage<'a> {
-    fn new(device: &'a Device, problem: &'a Problem) -> Self {
-        let place = match device {
-            Device::Cpu(cpu) => Place::Cpu(cpu),
-            Device::Gpu(gpu) => Place::Gpu(Operands::new(gpu, problem)),
-        };
-        Self { problem, place }
+/// `make` of each number below `n`, on a thread per core; `done` hears how many there are.
+fn in_parallel<T: Send>(n: usize, make: &(dyn Fn(usize) -> T + Sync), done: &mut dyn FnMut(usize)) -> Vec<T> {
+    // Not rayon's threads: a row holds locks while it runs, and what it runs uses rayon.
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(n);
+    let mut made: Vec<Option<T>> = (0..n).map(|_| None).collect();
+    if n_threads <= 1 {
+        for (ix, slot) in made.iter_mut().enumerate() {
+            *slot = Some(make(ix));
+            done(ix + 1);
+        }
+        return made.into_iter().flatten().collect();
+    }
+    let next = AtomicUsize::new(0);
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..n_threads {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let ix = next.fetch_add(1, Relaxed);
+                    if ix >= n || send.send((ix, make(ix))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        for (count, (ix, row)) in receive.iter().enumerate() {
+            made[ix] = Some(row);
+            done(count + 1);
+        }
+    });
+    made.into_iter().flatten().collect()
+}
+
+/// Tells Metal text from its WGSL by what they fetch.
+fn compare_traffic(rows: &mut [Row]) {
+    for i in 0..rows.len() {
+        let wgsl = rows.iter().find(|r| r.source == "wgsl" && r.variant == rows[i].variant);
+        let wgsl = wgsl.and_then(|r| r.fetched_bytes).filter(|f| *f > 0);
+        if rows[i].source != "wgsl" {
+            rows[i].fetched_vs_wgsl = rows[i].fetched_bytes.zip(wgsl).map(|(m, w)| m as f64 / w as f64);
+        }
     }
 }
 
-/// Within a family and case: rows by fetched bytes, those without at the end.
+/// Variants by the fetched bytes of their WGSL, those without at the end; the texts of a variant together.
 fn rank_by_traffic(rows: &mut [Row]) {
-    for group in rows.chunk_by_mut(|a, b| (&a.family, &a.case) == (&b.family, &b.case)) {
-        group.sort_by_key(|r| r.fetched_bytes.unwrap_or(u64::MAX));
+    let mut keys: HashMap<String, u64> = HashMap::new();
+    for row in rows.iter().filter(|r| r.source == "wgsl") {
+        let fetched = row.fetched_bytes.unwrap_or(u64::MAX);
+        keys.entry(row.variant.clone()).and_modify(|k| *k = fetched.min(*k)).or_insert(fetched);
+    }
+    rows.sort_by_key(|r| keys.get(&r.variant).copied().unwrap_or(u64::MAX));
+}
+
+/// The copy row: what this device moves at best, measured. The executor has no time to measure.
+pub fn device_row(device: &Device, options: &CompareOptions) -> Option<Row> {
+    match device {
+        Device::Gpu(gpu) => copy_row(gpu, options),
+        Device::Cpu(_) => None,
     }
 }
 
-/// The copy row: what this device moves at best, measured.
-pub fn device_row(device: &Device, options: &CompareOptions) -> Option<Row> {
-    let real = !matches!(device.caps().class, DeviceClass::Software | DeviceClass::Executor);
-    let most = device.caps().max_binding_bytes.min(device.caps().max_buffer_bytes) / 4;
+fn copy_row(gpu: &Gpu, options: &CompareOptions) -> Option<Row> {
+    let real = !matches!(gpu.caps.class, DeviceClass::Software | DeviceClass::Executor);
+    let most = gpu.caps.max_binding_bytes.min(gpu.caps.max_buffer_bytes) / 4;
     let n = if real { most.min(128 << 20) } else { 1 << 20 };
     let n = n / crate::kernels::patterns::GRANULE * crate::kernels::patterns::GRANULE;
     let spec = crate::kernels::patterns::Spec::new(n).ok()?;
@@ -179,127 +333,24 @@ pub fn device_row(device: &Device, options: &CompareOptions) -> Option<Row> {
     let variant = family.variants.iter().find(|v| v.role == Role::Ceiling)?;
     let problem = case.problem(variant.ix, options.seed);
     let language = Language::Wgsl(Checks::Unchecked);
-    let mut row =
-        make_row(device, &Stage::new(device, &problem), family.name, &case, variant, language, options);
+    let job = Job { family: family.name, case: &case, variant };
+    let mut row = job.on_gpu(gpu, &Operands::new(gpu, &problem), language, options);
     row.ceiling_fraction = row.gbps.map(|_| 1.0);
     Some(row)
 }
 
-fn languages(device: &Device, variant: &VariantInfo, options: &CompareOptions) -> Vec<Language> {
-    let caps = device.caps();
-    let real = !matches!(caps.class, DeviceClass::Software | DeviceClass::Executor);
+fn languages(gpu: &Gpu, variant: &VariantInfo, options: &CompareOptions) -> Vec<Language> {
+    let real = !matches!(gpu.caps.class, DeviceClass::Software | DeviceClass::Executor);
     let both = if real { ChecksChoice::Both } else { ChecksChoice::Unchecked };
     let mut languages = match options.checks.unwrap_or(both) {
         ChecksChoice::Checked => vec![Language::Wgsl(Checks::Checked)],
         ChecksChoice::Unchecked => vec![Language::Wgsl(Checks::Unchecked)],
         ChecksChoice::Both => vec![Language::Wgsl(Checks::Checked), Language::Wgsl(Checks::Unchecked)],
     };
-    if caps.msl && variant.twin {
+    if gpu.caps.msl && variant.twin && options.msl != MslCases::None {
         languages.push(Language::Msl);
     }
     languages
-}
-
-fn make_row(
-    device: &Device,
-    stage: &Stage<'_>,
-    family: &str,
-    case: &Case,
-    variant: &VariantInfo,
-    language: Language,
-    options: &CompareOptions,
-) -> Row {
-    let problem = stage.problem;
-    let (source, checks) = match language {
-        Language::Wgsl(Checks::Checked) => ("wgsl", "checked"),
-        Language::Wgsl(Checks::Unchecked) => ("wgsl", "unchecked"),
-        Language::Msl => ("msl", "native"),
-    };
-    let mut row = Row {
-        family: family.to_string(),
-        variant: variant.name.to_string(),
-        role: variant.role.name(),
-        source,
-        checks,
-        case: case.name.clone(),
-        device: device.name().to_string(),
-        verified: false,
-        failure: None,
-        checked_elements: 0,
-        elements: 0,
-        max_err: None,
-        tolerance: None,
-        time_ns: None,
-        timing_method: None,
-        samples: 0,
-        useful_bytes: problem.cost.useful_bytes,
-        fetched_bytes: None,
-        gbps: None,
-        ceiling_fraction: None,
-        tflops: None,
-        speedup_vs_naive: None,
-        skipped: None,
-    };
-    let plan = match case.plan(variant.ix, device.caps()) {
-        Ok(plan) => plan,
-        Err(refusal) => {
-            row.skipped = Some(refusal.to_string());
-            return row;
-        }
-    };
-    let ran = match &stage.place {
-        Place::Cpu(cpu) => cpu.run(problem, &plan).map(|(outputs, trace)| {
-            row.fetched_bytes = (cpu.trace != TraceMode::Off).then_some(trace.fetched_bytes);
-            (outputs, None)
-        }),
-        Place::Gpu(operands) => Workload::new(operands, &plan, language, options.time)
-            .and_then(|workload| Ok((workload.run_blocking()?, Some(workload)))),
-    };
-    let (outputs, workload): (Outputs, _) = match ran {
-        Ok(ran) => ran,
-        // What does not fit the device is a refusal; anything else is a fault.
-        Err(RunError::Gpu(e @ (GpuError::Limit { .. } | GpuError::Missing { .. }))) => {
-            row.skipped = Some(e.to_string());
-            return row;
-        }
-        Err(e) => {
-            row.failure = Some(e.to_string());
-            return row;
-        }
-    };
-    let verdict = verify(problem, &outputs, options.seed);
-    row.verified = verdict.failure.is_none();
-    row.failure = verdict.failure;
-    row.checked_elements = verdict.checked_elements;
-    row.elements = verdict.elements;
-    (row.max_err, row.tolerance) = verdict.worst.unzip();
-    if !row.verified {
-        return row;
-    }
-    let Some(workload) = workload else { return row };
-    if options.trace {
-        // The executor pretends to be the device: same capabilities, same plan.
-        let cpu = Cpu { caps: device.caps().clone(), ..Cpu::default() };
-        row.fetched_bytes = cpu.run(problem, &plan).ok().map(|(_, trace)| trace.fetched_bytes);
-    }
-    if !options.time {
-        return row;
-    }
-    match workload.time_blocking(options.budget) {
-        Ok(timings) => {
-            row.timing_method = Some(timings.method.name());
-            row.samples = timings.samples_ns.len();
-            row.time_ns = timings.median_ns();
-            row.gbps = row.time_ns.map(|t| problem.cost.useful_bytes as f64 / t);
-            let flops = problem.cost.flops;
-            row.tflops = row.time_ns.filter(|_| flops > 0).map(|t| flops as f64 / t / 1e3);
-        }
-        Err(e) => {
-            row.verified = false;
-            row.failure = Some(format!("timing: {e}"));
-        }
-    }
-    row
 }
 
 /// Speed-ups over the first naive WGSL row of the same family, case and checks. `patterns` has none: its

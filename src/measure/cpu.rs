@@ -11,7 +11,7 @@ use crate::lower::{Location, Lowered, Shader};
 
 /// The block size in bytes that fetched bytes are counted in: a cache line of Apple's GPUs.
 pub const FETCH_BLOCK_BYTES: u64 = exec::BLOCK_SIZES[FETCH_BLOCK_IX];
-const FETCH_BLOCK_IX: usize = 2;
+pub(super) const FETCH_BLOCK_IX: usize = 2;
 
 /// The CPU executor as a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -238,7 +238,7 @@ pub struct HostOperands {
 }
 
 /// The operands that a plan wants as textures.
-fn textures<'a>(
+pub(super) fn textures<'a>(
     plan: &Plan,
     operand: impl Fn(&str) -> Option<&'a [u8]>,
 ) -> Result<HashMap<&'static str, Texture>, RunError> {

@@ -6,12 +6,17 @@
 mod compare;
 mod cpu;
 mod device;
+mod metal;
+mod passthrough;
+mod row;
 mod run;
 mod verify;
 
-pub use compare::{ChecksChoice, CompareOptions, Comparison, compare, device_row};
+pub use compare::{ChecksChoice, CompareOptions, Comparison, MslCases, compare, device_row};
 pub use cpu::{Cpu, FETCH_BLOCK_BYTES, HostOperands, HostSource, Trace, TracedSite};
 pub use device::Device;
+pub use metal::{MetalCpu, MetalText, MetalTrace};
+pub use passthrough::{check_passthrough, judge_passthrough, passthrough_probe};
 pub use run::{Operands, Outputs, RunError, Workload};
 pub use verify::{Verdict, verify};
 
@@ -28,8 +33,10 @@ pub struct Row {
     pub role: &'static str,
     /// `wgsl` or `msl`.
     pub source: &'static str,
-    /// `checked`, `unchecked`, or `native` for Metal twins.
+    /// `checked`, `unchecked`, or `native` for Metal twins; `msl` that is not native is what naga makes of the WGSL.
     pub checks: &'static str,
+    /// What the text went through on its way to the device, and how that was told to treat it.
+    pub compile_options: String,
     /// Case.
     pub case: String,
     /// Device name.
@@ -57,6 +64,9 @@ pub struct Row {
     /// Bytes of the 128-byte blocks that storage requests touched in the executor's trace, a block counted
     /// once per request of a subgroup: what memory would deliver if no cache kept it between requests.
     pub fetched_bytes: Option<u64>,
+    /// [`fetched_bytes`](Self::fetched_bytes) over those of the same variant's WGSL on the executor, for Metal text on
+    /// the CPU.
+    pub fetched_vs_wgsl: Option<f64>,
     /// Useful bytes over time.
     pub gbps: Option<f64>,
     /// [`gbps`](Self::gbps) over that of the copy of the same run.
@@ -67,4 +77,15 @@ pub struct Row {
     pub speedup_vs_naive: Option<f64>,
     /// Why it did not run.
     pub skipped: Option<String>,
+}
+
+impl Row {
+    /// What ran, in words: the language, and how it came to be.
+    pub fn code(&self) -> String {
+        match (self.source, self.checks) {
+            ("msl", "native") => "msl native".into(),
+            ("msl", checks) => format!("msl by naga, {checks}"),
+            (source, checks) => format!("{source} {checks}"),
+        }
+    }
 }

@@ -34,6 +34,14 @@ pub enum RunError {
         /// What it found, with the place in the source.
         message: String,
     },
+    /// Metal text was refused on the CPU, or found to be at fault.
+    #[error("{shader}: {message}")]
+    Metal {
+        /// The shader's label.
+        shader: String,
+        /// What is wrong, with the place in the text.
+        message: String,
+    },
     /// A kernel wrote outside its output.
     #[error("bytes {side} `{output}` were overwritten, the nearest {distance} B away")]
     Guard {

@@ -101,12 +101,11 @@ fn table(rows: &[Row]) -> String {
             _ => "exact".into(),
         };
         html.push_str(&format!(
-            "<tr class=\"{class}\"><td>{}</td><td>{}</td><td>{} {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+            "<tr class=\"{class}\"><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
              <td>{}</td><td>{}</td><td>{last}</td></tr>\n",
             escape(&r.variant),
             r.role,
-            r.source,
-            r.checks,
+            r.code(),
             dash(r.time_ns.map(|t| format!("{:.1} µs", t / 1e3))),
             dash(r.gbps.map(|g| format!("{g:.1}"))),
             dash(r.tflops.map(|t| format!("{t:.2}"))),
@@ -162,7 +161,7 @@ fn chart(rows: &[Row], ceiling_gbps: Option<f64>) -> Result<String, ReportError>
         for (i, (row, value)) in bars.iter().enumerate() {
             let y = (TOP_PX + BAR_PX * i as u32) as i32;
             let end = LABEL_PX + (value * scale) as i32;
-            let label = format!("{}  {} {}", row.variant, row.source, row.checks);
+            let label = format!("{}  {}", row.variant, row.code());
             area.draw_text(&label, &text(13), (4, y + 4)).map_err(|e| fail(&e))?;
             let bar = Rectangle::new(
                 [(LABEL_PX, y + 3), (end.max(LABEL_PX + 1), y + BAR_PX as i32 - 3)],
@@ -198,6 +197,7 @@ mod tests {
             role: "naive",
             source: "wgsl",
             checks: "checked",
+            compile_options: String::new(),
             case: "c".into(),
             device: "d".into(),
             verified: failure.is_none(),
@@ -211,6 +211,7 @@ mod tests {
             samples: 3,
             useful_bytes: 1000,
             fetched_bytes: None,
+            fetched_vs_wgsl: None,
             gbps,
             ceiling_fraction: gbps.map(|g| g / 100.0),
             tflops: None,
