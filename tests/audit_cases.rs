@@ -248,3 +248,18 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {{ o[g.x] = column(g.x); }}
         ["strided", "unused-suppression"]
     );
 }
+
+/// What is not known is named, not replaced by the number that it was counted with.
+#[test]
+fn a_stride_through_a_division_names_the_parameter() {
+    let text = "
+@group(0) @binding(0) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@group(0) @binding(2) var<uniform> pitch: u32;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) { o[g.x] = k[(g.x * pitch + 8u) / 4u].x; }
+";
+    let report = audit_wgsl("s.wgsl", text, &Settings::default());
+    let load = report.site("k[(g.x").unwrap();
+    assert_eq!((load.stride_bytes, load.stride_symbol.as_deref()), (None, Some("16·(1·pitch)/4")));
+}

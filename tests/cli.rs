@@ -111,6 +111,26 @@ fn compare_keeps_the_json_contract() {
     assert!(rows.iter().all(|r| r["verified"] == true));
 }
 
+#[test]
+fn a_report_has_the_comparison_and_the_audit_in_both_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, parts) in [
+        ("all.txt", ["1 verified, 0 wrong", "warning[sequential]", "Every access of them"]),
+        ("all.html", ["1 verified, 0 wrong", "<pre>warning[sequential]", "</html>"]),
+    ] {
+        let path = dir.path().join(name);
+        let path = path.to_str().unwrap();
+        let output = marlin(&["report", "patterns/strided_8", "--out", path, "--device", "cpu"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = std::fs::read_to_string(path).unwrap();
+        for part in parts {
+            assert!(text.contains(part), "{name} lacks {part}: {text}");
+        }
+    }
+    let output = marlin(&["report", "--out", "report.pdf"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
 /// With no GPU adapter at all, asking for one fails with what to install.
 #[test]
 fn without_an_adapter_the_error_says_what_to_install() {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::lanes::count::{Counted, Sums, blocks, ways};
 use super::lanes::enumerate::{Access, Assumption, Coverage};
-use super::lanes::{Algebra, SymbolKind, Value};
+use super::lanes::{Algebra, AtomId, Op, SymbolKind, Value, of_atom};
 use super::settings::Settings;
 use super::site::{Place, RawSite, Space, Walked};
 use crate::exec::{BLOCK_SIZES, Traffic};
@@ -188,7 +188,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.pattern = Pattern::Rows;
     }
     if matches!(out.pattern, Pattern::Strided | Pattern::Rows) {
-        match symbolic_stride(alg, offset, &counted, form.pair) {
+        match symbolic_stride(alg, offset, form.pair) {
             Some(symbol) => out.stride_symbol = Some(symbol),
             None => out.stride_bytes = form.stride,
         }
@@ -314,26 +314,40 @@ fn form_of(counted: &Counted, width: u64) -> Form {
 }
 
 /// The distance between two lanes in terms of unknown symbols, if any take part in it.
-fn symbolic_stride(
-    alg: &Algebra,
-    offset: &Value,
-    counted: &Counted,
-    pair: Option<(usize, usize)>,
-) -> Option<String> {
+fn symbolic_stride(alg: &Algebra, value: &Value, pair: Option<(usize, usize)>) -> Option<String> {
     let (a, b) = pair?;
-    let _ = counted;
+    let unknown = |id| {
+        alg.symbol_of(id).filter(|s| s.count.is_none() || s.kind == SymbolKind::Loop).map(|s| s.name.as_str())
+    };
     let mut parts = Vec::new();
-    for (m, c) in offset.0.iter() {
-        let by = c.at(b) - c.at(a);
-        if by == 0 || m.is_empty() || m.iter().any(|&x| alg.symbol_of(x).is_none()) {
-            continue;
-        }
-        let unknown = m
-            .iter()
-            .any(|&x| alg.symbol_of(x).is_some_and(|s| s.count.is_none() || s.kind == SymbolKind::Loop));
-        if unknown {
+    for (m, c) in value.0.iter() {
+        let Some(&applied) = m.iter().find(|&&x| alg.symbol_of(x).is_none()) else {
+            let by = c.at(b) - c.at(a);
             let names: Vec<_> = m.iter().filter_map(|&x| alg.symbol_of(x)).map(|s| s.name.as_str()).collect();
-            parts.push(format!("{}·{}", by.abs(), names.join("·")));
+            if by != 0 && m.iter().any(|&x| unknown(x).is_some()) {
+                parts.push(format!("{}·{}", by.abs(), names.join("·")));
+            }
+            continue;
+        };
+        match alg.application(applied) {
+            Some((Op::Div(_), [dividend, divisor])) if divisor.as_int().is_some() => {
+                let inner = symbolic_stride(alg, dividend, pair);
+                let divided = inner.zip(divisor.as_int());
+                parts.extend(divided.map(|(inner, by)| format!("{}·({inner})/{by}", c.at(a).abs())));
+            }
+            _ if alg.varies(&of_atom(applied)) => {
+                let parameter = |&id: &AtomId| {
+                    let s = alg.symbol_of(id)?;
+                    let free = matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded) && s.count.is_none();
+                    free.then_some(s.name.as_str())
+                };
+                let symbols = alg.symbols_in(&of_atom(applied));
+                let names: Vec<_> = symbols.iter().filter_map(parameter).collect();
+                if !names.is_empty() {
+                    parts.push(format!("{}·f({})", c.at(a).abs(), names.join(", ")));
+                }
+            }
+            _ => {}
         }
     }
     (!parts.is_empty()).then(|| parts.join(" + "))

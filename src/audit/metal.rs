@@ -30,14 +30,19 @@ pub fn audit_metal(name: &str, text: &str, defines: &Defines, settings: &Setting
             return not_analysed(name, "(file)", first);
         }
     };
+    audit_ir(&ir, name, text, settings)
+}
+
+/// Audits the kernels of Metal text that is LLVM IR already; `text` is what its debug locations point into.
+pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report {
     let module = llvm::read(&ir.text);
     let reports: Vec<Report> = (0..ir.kernels.len())
         .into_par_iter()
-        .map(|n| match llvm::walk(&module, &ir, n, settings) {
+        .map(|n| match llvm::walk(&module, ir, n, settings) {
             Ok(walked) => {
-                let locate = |span: &std::ops::Range<usize>| label(&ir, text, name, n, span);
+                let locate = |span: &std::ops::Range<usize>| label(ir, text, name, n, span);
                 let text_of = |span: &std::ops::Range<usize>| {
-                    let l = label(&ir, text, name, n, span);
+                    let l = label(ir, text, name, n, span);
                     let line = text.lines().nth(l.line.saturating_sub(1) as usize).unwrap_or_default();
                     let start = l.column.saturating_sub(1) as usize;
                     line.get(start..start + l.length as usize).unwrap_or_default().to_string()

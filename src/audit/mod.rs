@@ -39,7 +39,7 @@ pub use auditor::{MemoryAuditor, PRIORITY_FAMILIES, audit_shader, generate_full_
 pub use baseline::Baseline;
 pub use classify::{Confidence, Pattern};
 pub use finding::{Finding, Label, Severity};
-pub use metal::audit_metal;
+pub use metal::{audit_ir, audit_metal};
 pub use report::{Kernel, Report, Site};
 pub use rules::{Rule, all as rules, find as rule};
 pub use run::{AuditError, Request, run, trace_file};

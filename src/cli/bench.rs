@@ -1,9 +1,6 @@
 //! `marlin bench`: bandwidth by access pattern, at chosen sizes.
 
-use std::time::Duration;
-
-use wgpu_marlin::kernels::{patterns, spec::CaseClass};
-use wgpu_marlin::measure::{self, ChecksChoice, CompareOptions};
+use wgpu_marlin::measure;
 
 use super::{Failure, compare, open};
 
@@ -24,26 +21,9 @@ pub(crate) struct BenchArgs {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut family = patterns::family();
-    if args.pattern != "all" {
-        if !family.variants.iter().any(|v| v.name == args.pattern) {
-            let names: Vec<_> = family.variants.iter().map(|v| v.name).collect();
-            let (given, names) = (&args.pattern, names.join(", "));
-            return Err(Failure::new(format!("there is no pattern `{given}`; there are all, {names}")));
-        }
-        family.keep_variants(|name| name == args.pattern);
-    }
-    family.cases.clear();
-    for &n in &args.sizes {
-        family.cases.push(patterns::case(patterns::Spec::new(n)?, CaseClass::Bench));
-    }
+    let family = measure::coalescing_benchmark(&args.pattern, &args.sizes)?;
     let device = open(&args.device)?;
-    let options = CompareOptions {
-        case: "all".into(),
-        checks: Some(ChecksChoice::Unchecked),
-        budget: Duration::from_millis(300),
-        ..CompareOptions::default()
-    };
+    let options = measure::benchmark_options();
     let comparison =
         compare::with_progress(|progress| measure::compare(&device, &[family], &options, progress));
     let report = compare::Finished {

@@ -145,11 +145,8 @@ pub(crate) fn finish(
 ) -> Result<(), Failure> {
     let &Finished { device, comparison, seed, quantizations } = report;
     if let Some(path) = html_path {
-        let mut facts = device_facts(device);
-        facts.extend(quantizations.iter().map(Quantization::line));
-        facts.push(summary(comparison, seed));
-        let page = Page { title: &format!("wgpu-marlin on {}", device.name()), facts };
-        write_out(path, &comparison_html(&page, comparison)?)?;
+        let title = format!("wgpu-marlin on {}", device.name());
+        write_out(path, &comparison_html(&page(report, &title), comparison)?)?;
     }
     if let Some(path) = json_path {
         let mut value = json!({
@@ -167,6 +164,19 @@ pub(crate) fn finish(
     if json_path != Some("-") {
         print_out(&text(report))?;
     }
+    judge(comparison)
+}
+
+/// What stands above the tables of a page.
+pub(crate) fn page<'a>(report: &Finished<'_>, title: &'a str) -> Page<'a> {
+    let mut facts = device_facts(report.device);
+    facts.extend(report.quantizations.iter().map(Quantization::line));
+    facts.push(summary(report.comparison, report.seed));
+    Page { title, facts }
+}
+
+/// Fails if a result is wrong or nothing ran.
+pub(crate) fn judge(comparison: &Comparison) -> Result<(), Failure> {
     let n_ran = comparison.rows.len() - comparison.n_skipped();
     match comparison.n_wrong() {
         0 if n_ran == 0 => Err(Failure::new("nothing ran: every row was skipped")),
@@ -195,7 +205,7 @@ fn device_json(device: &Device) -> serde_json::Value {
     value
 }
 
-fn text(report: &Finished<'_>) -> String {
+pub(crate) fn text(report: &Finished<'_>) -> String {
     let &Finished { device, comparison, seed, quantizations } = report;
     let mut text = device_facts(device).join("\n") + "\n";
     for q in quantizations {
@@ -240,7 +250,7 @@ fn device_facts(device: &Device) -> Vec<String> {
     facts
 }
 
-fn summary(comparison: &Comparison, seed: u64) -> String {
+pub(crate) fn summary(comparison: &Comparison, seed: u64) -> String {
     let (n_skipped, n_wrong) = (comparison.n_skipped(), comparison.n_wrong());
     let n_right = comparison.rows.len() - n_skipped - n_wrong;
     format!("{n_right} verified, {n_wrong} wrong, {n_skipped} skipped; seed {seed}")

@@ -6,6 +6,7 @@ mod compare;
 mod explain;
 mod lower;
 mod machine;
+mod report;
 mod table;
 mod weights;
 
@@ -38,6 +39,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Print a rule's page.
     Explain(explain::ExplainArgs),
+    /// Write one file with the comparison of every family and the audit of the naive kernels.
+    Report(report::ReportArgs),
     /// Print a kernel as another language.
     Lower(lower::LowerArgs),
 }
@@ -73,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Lower(args) => lower::run(&args),
     };
     match result {

@@ -3,6 +3,7 @@
 //! [`compare()`] is the one driver: for each family, case and variant it generates the problem, runs the
 //! plan over guarded outputs, checks them, and only then times it. Nothing unverified is timed.
 
+mod bench;
 mod compare;
 mod cpu;
 mod device;
@@ -12,6 +13,7 @@ mod row;
 mod run;
 mod verify;
 
+pub use bench::{BenchmarkError, benchmark_options, coalescing_benchmark, run_coalescing_benchmark};
 pub use compare::{ChecksChoice, CompareOptions, Comparison, MslCases, compare, device_row};
 pub use cpu::{Cpu, FETCH_BLOCK_BYTES, HostOperands, HostSource, Trace, TracedSite};
 pub use device::Device;

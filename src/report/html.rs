@@ -49,6 +49,23 @@ impl Figure {
 
 /// The page as HTML text.
 pub fn comparison_html(page: &Page<'_>, comparison: &Comparison) -> Result<String, ReportError> {
+    Ok(body(page, comparison)? + "</body></html>\n")
+}
+
+/// The page, and below the tables what an audit found.
+pub fn full_html(
+    page: &Page<'_>,
+    comparison: &Comparison,
+    audit: &crate::audit::Report,
+) -> Result<String, ReportError> {
+    let findings = escape(&crate::audit::render::text(audit));
+    let sites = escape(&crate::audit::render::sites(audit));
+    Ok(body(page, comparison)?
+        + &format!("<h2>Audit of the naive kernels</h2>\n<pre>{findings}</pre>\n")
+        + &format!("<h2>Every access of them</h2>\n<pre>{sites}</pre>\n</body></html>\n"))
+}
+
+fn body(page: &Page<'_>, comparison: &Comparison) -> Result<String, ReportError> {
     let mut html = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     html.push_str(&format!("<title>{}</title>\n<style>{STYLE}</style></head><body>\n", escape(page.title)));
@@ -71,7 +88,6 @@ pub fn comparison_html(page: &Page<'_>, comparison: &Comparison) -> Result<Strin
         }
         html.push_str(&table(group));
     }
-    html.push_str("</body></html>\n");
     Ok(html)
 }
 

@@ -3,4 +3,4 @@
 
 mod html;
 
-pub use html::{Page, ReportError, comparison_html};
+pub use html::{Page, ReportError, comparison_html, full_html};
