@@ -1,14 +1,13 @@
 //! Times ways to divide the work of a kernel on the best GPU present, each verified first on a small matrix.
 //!
-//! `cargo run --release --example tune [gemv|gemv-coop|dequant] [BATCH] [DEVICE]` prints GB/s and the share of a copy, best
-//! last: what `gemv::Tuning::for_shape`, the tile of `gemv`'s `coop` and `dequant::Tuning::default` should choose on that
-//! device.
+//! `cargo run --release --example tune [gemv|dequant] [BATCH] [DEVICE]` prints GB/s and the share of a copy, best
+//! last: what `gemv::Tuning::for_shape` and `dequant::Tuning::default` should choose on that device.
 
 use std::time::Duration;
 
 use wgpu_marlin::gpu::{Caps, DeviceChoice, DeviceClass, Gpu, Language, Plan};
 use wgpu_marlin::kernels::spec::{Elem, Problem, Refusal};
-use wgpu_marlin::kernels::{dequant, gemm, gemv};
+use wgpu_marlin::kernels::{dequant, gemv};
 use wgpu_marlin::lower::Checks;
 use wgpu_marlin::measure::{CompareOptions, Device, Operands, Workload, device_row, verify};
 use wgpu_marlin::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
@@ -28,9 +27,8 @@ fn main() -> Result<(), Failure> {
 
     let mut times = match family.as_str() {
         "gemv" => tune(gpu, Some(batch), &gemv_tunings(batch, &gpu.caps))?,
-        "gemv-coop" => tune(gpu, Some(batch), &coop_tunings(batch))?,
         "dequant" => tune(gpu, None, &dequant_tunings())?,
-        other => return Err(format!("no tunings of {other}: gemv, gemv-coop or dequant").into()),
+        other => return Err(format!("no tunings of {other}: gemv or dequant").into()),
     };
     times.sort_by(|a, b| a.gbps.total_cmp(&b.gbps));
     for t in times {
@@ -74,30 +72,6 @@ fn gemv_tunings(batch: u32, caps: &Caps) -> Vec<Tuning> {
                         Ok(gemv::tuned(&gemv_spec(shape, batch)?, caps, tuning, subgroups)?)
                     };
                     tunings.push((format!("{tuning:?}"), Box::new(plan)));
-                }
-            }
-        }
-    }
-    tunings
-}
-
-fn coop_tunings(batch: u32) -> Vec<Tuning> {
-    let mut tunings: Vec<Tuning> = Vec::new();
-    for (bn, wn) in [(32, 16), (64, 16), (64, 32), (128, 32), (128, 16)] {
-        for bk in [32u32, 64, 128, 256] {
-            for buffers in [1, 2] {
-                for splits in [1, 2, 4] {
-                    let threads = bn / wn * 32;
-                    let bytes = 2 * buffers * (16 + bn) * (bk + 8) + 4 * (bn / wn) * 256;
-                    if !(2 * bk).is_multiple_of(threads) || bytes > 32 << 10 {
-                        continue;
-                    }
-                    let tile = gemm::CoopTile { side: 16, bm: 16, bn, bk, wm: 16, wn, buffers };
-                    let plan = move |shape, caps: &Caps| {
-                        let spec = gemm::Spec::new(batch, weights(shape)?, 1.0, Elem::F16, Elem::F32)?;
-                        Ok(gemm::tuned(&spec, caps, &tile, splits)?)
-                    };
-                    tunings.push((format!("{tile:?} splits {splits}"), Box::new(plan)));
                 }
             }
         }

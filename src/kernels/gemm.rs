@@ -60,9 +60,9 @@ use super::weights;
 use crate::gpu::{BufferSpec, Caps, Plan};
 use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
 pub(super) use plan::{
-    COOP_8, COOP_16, COOP_16_SMALL, Params, REGISTER_64, coop_shader, defines, elementwise, register_shader,
+    COOP_8, COOP_16, COOP_16_SMALL, CoopTile, Params, REGISTER_64, coop_shader, defines, elementwise,
+    register_shader, sum_of_splits,
 };
-pub use plan::{CoopTile, tuned};
 use plan::{REGISTER_128, coop, naive, register_tile, tiled};
 
 /// A product's shapes, format and element types.

@@ -16,6 +16,7 @@
 //! | naive | an invocation per row and column |
 //! | optimized | a subgroup per few rows, 16-byte loads, one pass over the weights for all columns |
 //! | portable | optimized, sums through workgroup memory, decoding in f32: for devices without subgroups or f16 |
+//! | coop_8x8, coop_16x16 | weights rounded to f16 in workgroup memory, columns in cooperative matrices: for a batch of 5 to 8 |
 //!
 //! # Measured
 //!
@@ -30,29 +31,28 @@
 //! | nvfp4, 1 | 2,294 | 60.4, 0.73 | 97.9 |
 //! | fp4 g32, 8 | 15,143 | 160, 0.29 | |
 //!
-//! Batch 8 takes 2.8 times batch 1, not the twice that was aimed at. Of 235 M weights, reading alone takes 57 µs; one
-//! fused multiply-add per weight and column takes 56 µs at 1.98 GHz, and decoding, scaling and converting activations
-//! about 5 more instructions per weight: 94 µs if every issue slot of the card were used. What was tried at batch 8,
-//! each verified (best of its sweep):
+//! `coop_16x16` takes 106 µs at batch 8, 1.8 times batch 1. What was tried there, each verified, the best of its sweep:
 //!
 //! | how | µs |
 //! |---|---|
-//! | 2 words a load, 4 rows a subgroup, scales on weights (`optimized`) | 160 |
-//! | 1 word and two steps in flight, scales on sums | 166 |
-//! | 4 words a load | 168 |
-//! | 8 rows a subgroup | 204 |
-//! | 1 row a subgroup | 237 |
-//! | activations as f32 in workgroup memory, 8 rows, 4 subgroups | 167 |
-//! | cooperative matrices: `gemm/coop.wgsl` with 16 × 64 tiles, steps of 64, K in 4 parts | 149 |
-//! | cooperative matrices: 16 × 128, activations of 8 rows, two fragments a subgroup | 149 |
-//! | the same, loads and staging only, nothing multiplied | 130 to 155 |
-//! | the same, loads and decoding only, nothing staged | 78 |
+//! | `optimized`: 2 words a load, 4 rows a subgroup, scales on weights | 160 |
+//! | … 1 word and two steps in flight, scales on sums | 166 |
+//! | … 4 words a load; 8 rows a subgroup; 1 row a subgroup | 168; 204; 237 |
+//! | … activations as f32 in workgroup memory, 8 rows | 167 |
+//! | `gemm/coop.wgsl` with 16 × 64 tiles, steps of 64, K in 4 parts | 149 |
+//! | activations of 8 rows, not 16; a step of 64; a lane loads 16 bytes of a row | 149 |
+//! | … 1 KB of staging per workgroup, not per subgroup: 12 KB in all, not 15 | 129 |
+//! | … a step of 256 in four turns, so that 8 lanes load 128 bytes of a row | 100, and a second pass |
+//! | … as it is: staging per subgroup, 4 subgroups, no second pass | 106 |
+//! | … weights staged one by one, not in vectors of four | 119 |
 //!
-//! Cooperative matrices spend their time on staging decoded weights, not on multiplying (624 TFLOPS by themselves);
-//! starting workgroups at different parts of K or loading two steps ahead changed nothing. They round weights to f16 for
-//! 7 %, so there is no such variant. A next step: weights re-laid so that a code is decoded with fewer instructions.
+//! Multiplying is not what takes the time (624 TFLOPS by themselves): it is requests to memory and how many workgroups share
+//! a core. Starting workgroups at different parts of K, loading two steps ahead and two buffers changed nothing or cost time.
 //!
-//! None of them accumulates in less than f32; `optimized` and `portable` take f16 activations without shader-f16.
+//! None of them accumulates in less than f32. `optimized` and `portable` take f16 activations without shader-f16; the `coop`
+//! variants round scaled weights to f16, those beyond 65504 overflow.
+
+mod plan;
 
 use std::sync::Arc;
 
@@ -64,33 +64,13 @@ use super::spec::{
     Variant, Want,
 };
 use super::weights;
-use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, grid};
-use crate::lower::Shader;
+use crate::gpu::{BufferSpec, Caps};
 use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
-use crate::{msl, wgsl};
-
-/// Uniform block of every kernel here.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    /// Rows.
-    n: u32,
-    /// Columns of the matrix.
-    k: u32,
-    /// Columns of `x` and `y`.
-    batch: u32,
-    /// The factor of the whole tensor.
-    tensor_scale: f32,
-}
-const _: () = assert!(size_of::<Params>() == 16);
+pub use plan::{Tuning, tuned};
+use plan::{coop, naive, optimized, portable};
 
 /// The largest batch: beyond it, weights are used often enough for `gemm`.
 pub const MAX_BATCH: u32 = 8;
-/// Workgroup memory that every WebGPU device has.
-const LEAST_WORKGROUP_BYTES: u32 = 16 << 10;
-/// Invocations per workgroup of the naive kernel.
-const NAIVE_THREADS: u32 = 64;
-
 /// What to multiply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
@@ -129,16 +109,27 @@ impl Buffers for Spec {
     }
 }
 
+/// Which variant serves a shape: the first row whose condition holds and that the device can run.
+type Rule = (fn(&Spec) -> bool, &'static str);
+static RULES: &[Rule] = &[
+    // They take the same time for any batch; one pass without them takes as long at a batch of 5 (H100, see above).
+    (|s| s.batch > 4, "coop_16x16"),
+    (|s| s.batch > 4, "coop_8x8"),
+    (|_| true, "optimized"),
+    (|_| true, "portable"),
+];
+
 /// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands), `x`, and the output `y`.
 ///
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    Operation::choose(VARIANTS, &["optimized", "portable"], spec, caps)
+    let order: Vec<&str> = RULES.iter().filter(|(when, _)| when(spec)).map(|(_, name)| *name).collect();
+    Operation::choose(VARIANTS, &order, spec, caps)
 }
 
-/// Inputs, reference and cost of a matrix, with random activations.
-fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
+/// Inputs, reference and cost of a matrix, with random activations. `rounded`: for variants that round weights to f16.
+fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64, rounded: bool) -> Problem {
     let (n, k, batch) = (spec.weights.shape().n(), spec.weights.shape().k(), spec.batch as usize);
     let mut rng = Rng(seed ^ 0x6765_6d76);
     let x: Arc<[f32]> = (0..batch * k)
@@ -157,7 +148,7 @@ fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
         n_rows: batch * n,
         row_len: 1,
         row_cost: k as u64,
-        row: Arc::new(move |i| vec![want(&matrix, i % n, &x[i / n * k..][..k])]),
+        row: Arc::new(move |i| vec![want(&matrix, i % n, &x[i / n * k..][..k], rounded)]),
     };
     let moved = spec.weights.total_bytes() + x_bytes.len() + output.size_bytes();
     let cost = Cost {
@@ -172,144 +163,20 @@ fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
 ///
 /// The bound: rounding errors of a sum of K terms, each at most u = 2^-24 of a partial sum, add up like a random walk
 /// (Higham and Mary, 2019) of standard deviation √(K/3)·u at most, in units of the sum of magnitudes. The bound is seven of
-/// them, 4·√K·u: for K = 8192 a fifth of the average term, so that one wrong code shows.
-fn want(matrix: &QuantizedMatrix, row: usize, x: &[f32]) -> Want {
+/// them, 4·√K·u: for K = 8192 a fifth of the average term, so that one wrong code shows. Weights rounded to f16 have the
+/// bound of [`gemm`](super::gemm) with f16 activations.
+fn want(matrix: &QuantizedMatrix, row: usize, x: &[f32], rounded: bool) -> Want {
+    let terms = x.iter().enumerate().map(|(col, &x)| matrix.value(row, col) * f64::from(x));
+    if rounded {
+        return super::gemm::near(terms, Elem::F16, Elem::F32, 0.0);
+    }
     let (mut value, mut magnitudes) = (0.0, 0.0);
-    for (col, &x) in x.iter().enumerate() {
-        let term = matrix.value(row, col) * f64::from(x);
+    for term in terms {
         value += term;
         magnitudes += term.abs();
     }
     let u = Elem::F32.epsilon() / 2.0;
     Want::Near { value, bound: 4.0 * (x.len() as f64).sqrt() * u * magnitudes }
-}
-
-/// How `optimized.wgsl` divides its work. What the fields mean is in that file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// Invocations that share a row set: the subgroup width, or any number without subgroups.
-    pub lanes: u32,
-    /// Lane sets that share a row set, each with a part of K.
-    pub k_split: u32,
-    /// Row sets per workgroup.
-    pub teams: u32,
-    /// Rows per row set.
-    pub rows: u32,
-    /// Words per load: 1, 2 or 4.
-    pub vec: u32,
-    /// Loads per row before the first use.
-    pub unroll: u32,
-    /// Scales multiply sums, not weights.
-    pub scale_sums: bool,
-}
-
-impl Tuning {
-    /// What was best where it was measured, for a shape; `subgroups` as in [`tuned`].
-    pub fn for_shape(spec: &Spec, lanes: u32, subgroups: bool) -> Self {
-        let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
-        let one_column = spec.batch <= 2;
-        // Several columns keep so many sums alive that more loads in flight cost more than they hide.
-        let vec = if one_column && k.is_multiple_of(32) { 4 } else { 2 };
-        let unroll = if one_column { 4 / vec } else { 1 };
-        let mut tuning = Tuning { lanes, k_split: 1, teams: 2, rows: 4, vec, unroll, scale_sums: one_column };
-        // Few rows fill no large device: split K as long as every lane keeps a chunk.
-        let sets = n.div_ceil(tuning.rows);
-        let chunks = k / (8 * vec);
-        while sets * tuning.k_split < 4096 && chunks >= 2 * tuning.span() && tuning.k_split < 4 {
-            tuning.k_split *= 2;
-        }
-        while tuning.workgroup_bytes(spec, subgroups) > LEAST_WORKGROUP_BYTES && tuning.k_split > 1 {
-            tuning.k_split /= 2;
-        }
-        tuning
-    }
-
-    /// Workgroup memory: each sum with an addend per who adds to it, and one of padding.
-    fn workgroup_bytes(&self, spec: &Spec, subgroups: bool) -> u32 {
-        match if subgroups { self.k_split } else { self.span() } {
-            1 => 0,
-            addends => 4 * self.teams * self.rows * spec.batch * (addends + 1),
-        }
-    }
-
-    /// Invocations that share a row set.
-    fn span(&self) -> u32 {
-        self.lanes * self.k_split
-    }
-}
-
-/// The plan of `optimized.wgsl` under a tuning.
-///
-/// # Errors
-/// The device or the shape does not allow the tuning.
-pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Result<Plan, Refusal> {
-    let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
-    let Tuning { lanes, k_split, teams, rows, vec, unroll, scale_sums } = tuning;
-    if subgroups && !caps.has_subgroup_size(lanes) {
-        return Err(Refusal::needs(format!("subgroups of {lanes} lanes")));
-    }
-    if !matches!(vec, 1 | 2 | 4) || !k.is_multiple_of(8 * vec) {
-        return Err(Refusal::needs(format!("k = {k} to be a multiple of {}", 8 * vec)));
-    }
-    let threads = teams * tuning.span();
-    if threads == 0 || rows == 0 || unroll == 0 || threads > caps.max_invocations {
-        let most = caps.max_invocations;
-        return Err(Refusal::needs(format!("workgroups of {threads} invocations, 1 to {most} are possible")));
-    }
-    let even = (k / (8 * vec)).is_multiple_of(unroll * tuning.span());
-    let defines = weights::defines(&spec.weights)
-        // Without subgroups: for any device, also one that flushes subnormals.
-        .with("F16_SUBNORMALS", i32::from(subgroups))
-        .with("X_F16", i32::from(spec.x == Elem::F16))
-        .with("COLS", spec.batch)
-        .with("SUBGROUPS", i32::from(subgroups))
-        .with("LANES", lanes)
-        .with("KSPLIT", k_split)
-        .with("TEAMS", teams)
-        .with("ROWS", rows)
-        .with("VEC", vec)
-        .with("UNROLL", unroll)
-        .with("SCALE_SUMS", i32::from(scale_sums))
-        .with("EVEN", i32::from(even));
-    let shader = Shader::new(wgsl!("gemv/optimized.wgsl"), defines).with_msl(msl!("gemv/optimized.metal"));
-    Ok(dispatch(spec, shader, n.div_ceil(teams * rows)))
-}
-
-fn dispatch(spec: &Spec, shader: Shader, workgroups: u32) -> Plan {
-    let shape = spec.weights.shape();
-    let params = Params {
-        n: shape.n() as u32,
-        k: shape.k() as u32,
-        batch: spec.batch,
-        tensor_scale: spec.tensor_scale,
-    };
-    Plan::one(Dispatch::new(shader, grid(u64::from(workgroups)), &params))
-}
-
-fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    let f16 = spec.x == Elem::F16;
-    if f16 && !caps.f16 {
-        return Err(Refusal::needs("shader-f16"));
-    }
-    let defines = weights::defines(&spec.weights)
-        .with("F16_SUBNORMALS", 1)
-        .with("X_F16", i32::from(f16))
-        .with("X_TYPE", if f16 { "f16" } else { "f32" })
-        .with("THREADS", NAIVE_THREADS);
-    let shader = Shader::new(wgsl!("gemv/naive.wgsl"), defines).with_msl(msl!("gemv/naive.metal"));
-    let outputs = spec.weights.shape().n() as u32 * spec.batch;
-    Ok(dispatch(spec, shader, outputs.div_ceil(NAIVE_THREADS)))
-}
-
-fn optimized(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    match caps.subgroup_size {
-        Some(lanes) if caps.subgroups => tuned(spec, caps, Tuning::for_shape(spec, lanes, true), true),
-        _ => Err(Refusal::needs("subgroups of a known width")),
-    }
-}
-
-fn portable(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    tuned(spec, caps, Tuning::for_shape(spec, 32, false), false)
 }
 
 static VARIANTS: &[Variant<Spec>] = &[
@@ -337,13 +204,29 @@ static VARIANTS: &[Variant<Spec>] = &[
         twin: true,
         problem: None,
     },
+    Variant {
+        name: "coop_8x8",
+        role: Role::Optimized,
+        about: "weights decoded to f16 in workgroup memory, columns in 8x8 cooperative matrices",
+        plan: |spec, caps| coop(spec, caps, 8),
+        twin: true,
+        problem: Some(|spec, seed| problem(spec, weights::random(&spec.weights, seed), seed, true)),
+    },
+    Variant {
+        name: "coop_16x16",
+        role: Role::Optimized,
+        about: "the same in 16x16 cooperative matrices",
+        plan: |spec, caps| coop(spec, caps, 16),
+        twin: false,
+        problem: Some(|spec, seed| problem(spec, weights::random(&spec.weights, seed), seed, true)),
+    },
 ];
 
 /// A case of random weights.
 fn case(class: CaseClass, weights: WeightSpec, batch: u32, x: Elem) -> Case {
     let spec = Spec { weights, tensor_scale: weights::random_tensor_scale(weights.format()), batch, x };
     Case::new(spec.name(), class, spec, VARIANTS, |spec, seed| {
-        problem(spec, weights::random(&spec.weights, seed), seed)
+        problem(spec, weights::random(&spec.weights, seed), seed, false)
     })
 }
 
@@ -355,8 +238,8 @@ pub fn case_of(
     x: Elem,
 ) -> Result<Case, Refusal> {
     let spec = Spec::new(matrix.spec(), matrix.tensor_scale(), batch, x)?;
-    Ok(Case::new(name, CaseClass::Bench, spec, VARIANTS, move |spec, seed| {
-        problem(spec, matrix.clone(), seed)
+    Ok(Case::per_variant(name, CaseClass::Bench, spec, VARIANTS, move |spec, variant, seed| {
+        problem(spec, matrix.clone(), seed, variant.problem.is_some())
     }))
 }
 
@@ -366,7 +249,8 @@ fn cases() -> Vec<Case> {
     use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
     use GroupSize::{G16, G32, G64, G128};
     // Edges: one row; K of one group; rows one short of and one beyond a row set and a workgroup; K that no unrolled
-    // step, no subgroup and no 16-byte load divides; two groups in a 16-byte load; every batch.
+    // step, no subgroup and no 16-byte load divides; two groups in a 16-byte load; every batch; K in parts of which the last
+    // is no whole step, rows one short of and beyond a workgroup of cooperative matrices.
     type Row = (CaseClass, Format, GroupSize, usize, usize, u32, Elem);
     let table: &[Row] = &[
         (Smoke, Fp4, G32, 192, 1024, 1, F16),
@@ -393,8 +277,13 @@ fn cases() -> Vec<Case> {
         (Edge, Nvfp4, G16, 1, 16, 1, F16),
         (Edge, Nvfp4, G16, 6, 352, 1, F16),
         (Edge, Nvfp4, G16, 63, 304, 8, F16),
+        (Edge, Nvfp4, G16, 129, 800, 5, F16),
+        (Edge, Int4Asym, G64, 127, 1600, 8, F16),
+        (Edge, Int4Sym, G128, 130, 1152, 3, F16),
         (Bench, Fp4, G32, 28672, 8192, 1, F16),
+        (Bench, Fp4, G32, 28672, 8192, 4, F16),
         (Bench, Fp4, G32, 28672, 8192, 8, F16),
+        (Bench, Fp4, G32, 4096, 4096, 8, F16),
         (Bench, Fp4, G32, 4096, 4096, 1, F16),
         (Bench, Int4Sym, G32, 28672, 8192, 1, F16),
         (Bench, Int4Asym, G64, 28672, 8192, 1, F16),

@@ -62,7 +62,7 @@ pub struct Variant<S> {
     pub plan: fn(&S, &Caps) -> Result<Plan, Refusal>,
     /// Whether its shaders have Metal twins.
     pub twin: bool,
-    /// Its own problem, where it does not compute what the room's other variants do.
+    /// Its own problem, where it does not compute what the room's other variants do, or rounds otherwise.
     pub problem: Option<fn(&S, u64) -> Problem>,
 }
 
@@ -138,14 +138,25 @@ impl Case {
         variants: &'static [Variant<S>],
         problem: impl Fn(&S, u64) -> Problem + Send + Sync + 'static,
     ) -> Self {
+        Self::per_variant(name, class, spec, variants, move |spec, variant, seed| match variant.problem {
+            Some(own) => own(spec, seed),
+            None => problem(spec, seed),
+        })
+    }
+
+    /// The same where even variants with a problem of their own get it from `problem`.
+    pub fn per_variant<S: Buffers + Clone + Send + Sync + 'static>(
+        name: impl Into<String>,
+        class: CaseClass,
+        spec: S,
+        variants: &'static [Variant<S>],
+        problem: impl Fn(&S, &Variant<S>, u64) -> Problem + Send + Sync + 'static,
+    ) -> Self {
         let for_plan = spec.clone();
         Self {
             name: name.into(),
             class,
-            problem: Arc::new(move |ix, seed| match variants[ix].problem {
-                Some(own) => own(&spec, seed),
-                None => problem(&spec, seed),
-            }),
+            problem: Arc::new(move |ix, seed| problem(&spec, &variants[ix], seed)),
             plan: Arc::new(move |ix, caps| variants[ix].plan_for(&for_plan, caps)),
             own_problem: variants.iter().map(|v| v.problem.is_some()).collect(),
         }

@@ -55,21 +55,21 @@ pub(super) const REGISTER_128: RegisterTile = RegisterTile { bm: 128, bn: 128, t
 
 /// How `coop.wgsl` divides its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CoopTile {
+pub(in crate::kernels) struct CoopTile {
     /// Side of a cooperative matrix: 8 or 16.
-    pub side: u32,
+    side: u32,
     /// Rows of y per workgroup.
-    pub bm: u32,
+    pub(in crate::kernels) bm: u32,
     /// Columns of y per workgroup.
-    pub bn: u32,
+    pub(in crate::kernels) bn: u32,
     /// Columns of x per step.
-    pub bk: u32,
+    bk: u32,
     /// Rows of y per subgroup.
-    pub wm: u32,
+    wm: u32,
     /// Columns of y per subgroup.
-    pub wn: u32,
+    wn: u32,
     /// Tiles in workgroup memory: 2 for one barrier per step.
-    pub buffers: u32,
+    buffers: u32,
 }
 
 /// 4 subgroups of 32 × 32.
@@ -209,45 +209,26 @@ pub(super) fn register_tile(
     elementwise(caps, &[spec.y])?;
     let y = if split { Elem::F32 } else { spec.y };
     let shader = register_shader(&spec.weights, tile, caps, [spec.x, y], spec.bias && !split)?;
-    tiles(spec, shader, [tile.bm, tile.bn], if split { wanted_splits(spec, [tile.bm, tile.bn]) } else { 1 })
+    tiles(spec, shader, [tile.bm, tile.bn], split)
 }
 
 pub(super) fn coop(spec: &Spec, caps: &Caps, tile: &CoopTile, split: bool) -> Result<Plan, Refusal> {
-    let splits = if split { wanted_splits(spec, [tile.bm, tile.bn]) } else { 1 };
-    tuned(spec, caps, tile, splits)
-}
-
-/// The plan of `coop.wgsl` under a tuning, with K in about `splits` parts.
-///
-/// # Errors
-/// The device or the shape does not allow the tuning.
-pub fn tuned(spec: &Spec, caps: &Caps, tile: &CoopTile, splits: u32) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.y])?;
-    let split = splits > 1;
     let y = if split { Elem::F32 } else { spec.y };
     let bias = spec.bias && !split;
     let shader = coop_shader(&spec.weights, tile, caps, [spec.x, y], bias)?;
-    tiles(spec, shader, [tile.bm, tile.bn], splits)
+    tiles(spec, shader, [tile.bm, tile.bn], split)
 }
 
-fn n_tiles(spec: &Spec, [bm, bn]: [u32; 2]) -> [u32; 2] {
-    [spec.n().div_ceil(bn), spec.m.div_ceil(bm)]
-}
-
-/// As many parts of K as fill a large device; 2 at least.
-fn wanted_splits(spec: &Spec, tile: [u32; 2]) -> u32 {
-    let [x, y] = n_tiles(spec, tile);
-    SPLIT_TARGET.div_ceil(u64::from(x) * u64::from(y)).max(2) as u32
-}
-
-/// A workgroup per tile; of several splits, per tile and part of K, and a second dispatch that adds the parts up.
-fn tiles(spec: &Spec, mut shader: Shader, tile: [u32; 2], splits: u32) -> Result<Plan, Refusal> {
+/// A workgroup per tile; with `split`, per tile and part of K, and a second dispatch that adds the parts up.
+fn tiles(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2], split: bool) -> Result<Plan, Refusal> {
     let (n, k) = (spec.n(), spec.k());
-    let [x, y] = n_tiles(spec, tile);
-    if splits < 2 {
+    let [x, y] = [n.div_ceil(bn), spec.m.div_ceil(bm)];
+    if !split {
         return Ok(Plan::one(Dispatch::new(shader, [x, y, 1], &params(spec, k))));
     }
-    let splits = splits.min(k / SPLIT_LEAST);
+    let wanted = SPLIT_TARGET.div_ceil(u64::from(x) * u64::from(y)).max(2);
+    let splits = wanted.min(u64::from(k / SPLIT_LEAST)) as u32;
     if splits < 2 {
         return Err(Refusal::needs(format!("k of at least {} to split", 2 * SPLIT_LEAST)));
     }
@@ -255,19 +236,29 @@ fn tiles(spec: &Spec, mut shader: Shader, tile: [u32; 2], splits: u32) -> Result
     let k_split = k.div_ceil(splits).next_multiple_of(32);
     let splits = k.div_ceil(k_split);
     shader.defines.set("SPLIT", 1);
-    let size_bytes = 4 * u64::from(splits) * u64::from(spec.m) * u64::from(n);
-    if size_bytes / 4 > u64::from(u32::MAX) {
+    let product = Dispatch::new(shader, [x, y, splits], &params(spec, k_split));
+    sum_of_splits(product, [spec.m, n, splits], spec.tensor_scale, spec.y, spec.bias)
+}
+
+/// A product whose `y` holds a part of the sum per split, `[splits][m][n]` of f32, and the dispatch that adds them up.
+pub(in crate::kernels) fn sum_of_splits(
+    product: Dispatch,
+    [m, n, splits]: [u32; 3],
+    tensor_scale: f32,
+    y: Elem,
+    bias: bool,
+) -> Result<Plan, Refusal> {
+    let n_sums = u64::from(m) * u64::from(n);
+    let n_parts = u64::from(splits) * n_sums;
+    if n_parts > u64::from(u32::MAX) {
         return Err(Refusal::needs("fewer than 2^32 partial sums"));
     }
-    let product = Dispatch::new(shader, [x, y, splits], &params(spec, k_split)).rename("y", "partial");
     let elem = Defines::new()
-        .with("Y_F16", i32::from(spec.y == Elem::F16))
-        .with("Y_ELEM", elem_name(spec.y))
-        .with("BIAS", i32::from(spec.bias));
+        .with("Y_F16", i32::from(y == Elem::F16))
+        .with("Y_ELEM", elem_name(y))
+        .with("BIAS", i32::from(bias));
     let sum = Shader::new(wgsl!("gemm/sum_splits.wgsl"), elem).with_msl(msl!("gemm/sum_splits.metal"));
-    let sum_params = SumParams { m: spec.m, n, splits, tensor_scale: spec.tensor_scale };
-    let n_workgroups = (u64::from(spec.m) * u64::from(n)).div_ceil(256);
-    let sum = Dispatch::new(sum, grid(n_workgroups), &sum_params);
-    let scratch = vec![BufferSpec { name: "partial", size_bytes }];
-    Ok(Plan { dispatches: vec![product, sum], scratch, ..Plan::default() })
+    let sum = Dispatch::new(sum, grid(n_sums.div_ceil(256)), &SumParams { m, n, splits, tensor_scale });
+    let scratch = vec![BufferSpec { name: "partial", size_bytes: 4 * n_parts }];
+    Ok(Plan { dispatches: vec![product.rename("y", "partial"), sum], scratch, ..Plan::default() })
 }

@@ -1,0 +1,210 @@
+//! Which shader runs with which defines over how many workgroups.
+
+use super::Spec;
+use crate::gpu::{Caps, Dispatch, Plan, ScalarType, grid};
+use crate::kernels::spec::{Elem, Refusal};
+use crate::kernels::{gemm, weights};
+use crate::lower::Shader;
+use crate::{msl, wgsl};
+
+/// Uniform block of every kernel here.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    /// Rows.
+    n: u32,
+    /// Columns of the matrix.
+    k: u32,
+    /// Columns of `x` and `y`.
+    batch: u32,
+    /// The factor of the whole tensor.
+    tensor_scale: f32,
+}
+const _: () = assert!(size_of::<Params>() == 16);
+
+/// Workgroup memory that every WebGPU device has.
+const LEAST_WORKGROUP_BYTES: u32 = 16 << 10;
+/// Invocations per workgroup of the naive kernel.
+const NAIVE_THREADS: u32 = 64;
+
+/// How `optimized.wgsl` divides its work. What the fields mean is in that file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Invocations that share a row set: the subgroup width, or any number without subgroups.
+    pub lanes: u32,
+    /// Lane sets that share a row set, each with a part of K.
+    pub k_split: u32,
+    /// Row sets per workgroup.
+    pub teams: u32,
+    /// Rows per row set.
+    pub rows: u32,
+    /// Words per load: 1, 2 or 4.
+    pub vec: u32,
+    /// Loads per row before the first use.
+    pub unroll: u32,
+    /// Scales multiply sums, not weights.
+    pub scale_sums: bool,
+}
+
+impl Tuning {
+    /// What was best where it was measured, for a shape; `subgroups` as in [`tuned`].
+    pub fn for_shape(spec: &Spec, lanes: u32, subgroups: bool) -> Self {
+        let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
+        let one_column = spec.batch <= 2;
+        // Several columns keep so many sums alive that more loads in flight cost more than they hide.
+        let vec = if one_column && k.is_multiple_of(32) { 4 } else { 2 };
+        let unroll = if one_column { 4 / vec } else { 1 };
+        let mut tuning = Tuning { lanes, k_split: 1, teams: 2, rows: 4, vec, unroll, scale_sums: one_column };
+        // Few rows fill no large device: split K as long as every lane keeps a chunk.
+        let sets = n.div_ceil(tuning.rows);
+        let chunks = k / (8 * vec);
+        while sets * tuning.k_split < 4096 && chunks >= 2 * tuning.span() && tuning.k_split < 4 {
+            tuning.k_split *= 2;
+        }
+        while tuning.workgroup_bytes(spec, subgroups) > LEAST_WORKGROUP_BYTES && tuning.k_split > 1 {
+            tuning.k_split /= 2;
+        }
+        tuning
+    }
+
+    /// Workgroup memory: each sum with an addend per who adds to it, and one of padding.
+    fn workgroup_bytes(&self, spec: &Spec, subgroups: bool) -> u32 {
+        match if subgroups { self.k_split } else { self.span() } {
+            1 => 0,
+            addends => 4 * self.teams * self.rows * spec.batch * (addends + 1),
+        }
+    }
+
+    /// Invocations that share a row set.
+    fn span(&self) -> u32 {
+        self.lanes * self.k_split
+    }
+}
+
+/// The plan of `optimized.wgsl` under a tuning.
+///
+/// # Errors
+/// The device or the shape does not allow the tuning.
+pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Result<Plan, Refusal> {
+    let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
+    let Tuning { lanes, k_split, teams, rows, vec, unroll, scale_sums } = tuning;
+    if subgroups && !caps.has_subgroup_size(lanes) {
+        return Err(Refusal::needs(format!("subgroups of {lanes} lanes")));
+    }
+    if !matches!(vec, 1 | 2 | 4) || !k.is_multiple_of(8 * vec) {
+        return Err(Refusal::needs(format!("k = {k} to be a multiple of {}", 8 * vec)));
+    }
+    let threads = teams * tuning.span();
+    if threads == 0 || rows == 0 || unroll == 0 || threads > caps.max_invocations {
+        let most = caps.max_invocations;
+        return Err(Refusal::needs(format!("workgroups of {threads} invocations, 1 to {most} are possible")));
+    }
+    let even = (k / (8 * vec)).is_multiple_of(unroll * tuning.span());
+    let defines = weights::defines(&spec.weights)
+        // Without subgroups: for any device, also one that flushes subnormals.
+        .with("F16_SUBNORMALS", i32::from(subgroups))
+        .with("X_F16", i32::from(spec.x == Elem::F16))
+        .with("COLS", spec.batch)
+        .with("SUBGROUPS", i32::from(subgroups))
+        .with("LANES", lanes)
+        .with("KSPLIT", k_split)
+        .with("TEAMS", teams)
+        .with("ROWS", rows)
+        .with("VEC", vec)
+        .with("UNROLL", unroll)
+        .with("SCALE_SUMS", i32::from(scale_sums))
+        .with("EVEN", i32::from(even));
+    let shader = Shader::new(wgsl!("gemv/optimized.wgsl"), defines).with_msl(msl!("gemv/optimized.metal"));
+    Ok(dispatch(spec, shader, n.div_ceil(teams * rows)))
+}
+
+fn dispatch(spec: &Spec, shader: Shader, workgroups: u32) -> Plan {
+    let shape = spec.weights.shape();
+    let params = Params {
+        n: shape.n() as u32,
+        k: shape.k() as u32,
+        batch: spec.batch,
+        tensor_scale: spec.tensor_scale,
+    };
+    Plan::one(Dispatch::new(shader, grid(u64::from(workgroups)), &params))
+}
+
+pub(super) fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    let f16 = spec.x == Elem::F16;
+    if f16 && !caps.f16 {
+        return Err(Refusal::needs("shader-f16"));
+    }
+    let defines = weights::defines(&spec.weights)
+        .with("F16_SUBNORMALS", 1)
+        .with("X_F16", i32::from(f16))
+        .with("X_TYPE", if f16 { "f16" } else { "f32" })
+        .with("THREADS", NAIVE_THREADS);
+    let shader = Shader::new(wgsl!("gemv/naive.wgsl"), defines).with_msl(msl!("gemv/naive.metal"));
+    let outputs = spec.weights.shape().n() as u32 * spec.batch;
+    Ok(dispatch(spec, shader, outputs.div_ceil(NAIVE_THREADS)))
+}
+
+pub(super) fn optimized(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    match caps.subgroup_size {
+        Some(lanes) if caps.subgroups => tuned(spec, caps, Tuning::for_shape(spec, lanes, true), true),
+        _ => Err(Refusal::needs("subgroups of a known width")),
+    }
+}
+
+pub(super) fn portable(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    tuned(spec, caps, Tuning::for_shape(spec, 32, false), false)
+}
+
+/// Rows of the matrix per subgroup of `coop.wgsl`.
+const COOP_ROWS: u32 = 32;
+/// Its subgroups per workgroup: 24 KB of workgroup memory.
+const COOP_SUBGROUPS: u32 = 4;
+/// Columns of the matrix per step.
+const COOP_STEP: u32 = 256;
+/// Workgroups that parts of K aim for: those of 28672 rows, which keep an H100 busy.
+const COOP_WORKGROUPS: u32 = 224;
+
+/// The plan of `coop.wgsl` with matrices of `side` × `side`.
+pub(super) fn coop(spec: &Spec, caps: &Caps, side: u32) -> Result<Plan, Refusal> {
+    let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
+    if spec.x != Elem::F16 {
+        return Err(Refusal::needs("f16 activations"));
+    }
+    if !caps.f16 {
+        return Err(Refusal::needs("shader-f16"));
+    }
+    if !caps.has_coop(side, side, side, ScalarType::F16, ScalarType::F32) {
+        return Err(Refusal::needs(format!(
+            "cooperative matrices {side}x{side}x{side} of f16 with sums in f32"
+        )));
+    }
+    if !caps.has_subgroup_size(32) {
+        return Err(Refusal::needs("subgroups of 32 lanes"));
+    }
+    if !k.is_multiple_of(32) {
+        return Err(Refusal::needs(format!("k = {k} to be a multiple of 32")));
+    }
+    let workgroups = n.div_ceil(COOP_ROWS * COOP_SUBGROUPS);
+    // Few rows fill no large device: K in parts of two steps at least.
+    let splits = (COOP_WORKGROUPS / workgroups).clamp(1, k.div_ceil(2 * COOP_STEP));
+    let k_split = k.div_ceil(splits).next_multiple_of(COOP_STEP);
+    let splits = k.div_ceil(k_split);
+    let defines = weights::defines(&spec.weights)
+        .with("F16_SUBNORMALS", 1)
+        .with("SIDE", side)
+        .with("ROWS", COOP_ROWS)
+        .with("SUBGROUPS", COOP_SUBGROUPS)
+        // Metal's matrix loads take pointers to scalars.
+        .with("TILE_VEC", if side == 8 { 1 } else { 4 })
+        .with("K_EDGE", i32::from(!k.is_multiple_of(COOP_STEP)))
+        .with("SPLIT", i32::from(splits > 1));
+    let shader = Shader::new(wgsl!("gemv/coop.wgsl"), defines);
+    let shader = if side == 8 { shader.with_msl(msl!("gemv/coop.metal")) } else { shader };
+    let (m, tensor_scale) = (spec.batch, spec.tensor_scale);
+    let params = gemm::Params { m, n, k, k_split, tensor_scale, pairs_per_x: 1 };
+    let product = Dispatch::new(shader, [workgroups, 1, splits], &params);
+    if splits == 1 {
+        return Ok(Plan::one(product));
+    }
+    gemm::sum_of_splits(product, [m, n, splits], tensor_scale, Elem::F32, false)
+}
