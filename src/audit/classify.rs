@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::lanes::count::{Counted, Sums, blocks, ways};
+use super::lanes::count::{Counted, Sums, count};
 use super::lanes::enumerate::{Access, Assumption, Coverage};
 use super::lanes::{Algebra, AtomId, Op, SymbolKind, Value, of_atom};
 use super::settings::Settings;
@@ -161,7 +161,8 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
     }
     let access =
         Access { offset, conditions: &raw.conditions, enclosing: &raw.enclosing, guards: &walked.guards };
-    let counted = blocks(alg, access, raw.width, settings.budget);
+    let banks = (raw.space == Space::Workgroup).then(|| settings.banks.banks());
+    let (counted, ways) = count(alg, access, raw.width, banks, settings.budget);
     out.confidence = match counted.coverage {
         Coverage::Complete => Confidence::Exact,
         Coverage::Residues => Confidence::Averaged,
@@ -199,8 +200,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
             out.pattern = Pattern::Sequential;
         }
     }
-    if raw.space == Space::Workgroup {
-        let (w, _) = ways(alg, access, raw.width, settings.banks.banks(), settings.budget);
+    if let Some(w) = ways {
         out.bank_ways = Some((w.most, w.ideal));
         let conflict = w.most > w.ideal.max(1);
         out.pattern = match (conflict, out.pattern) {

@@ -232,6 +232,8 @@ pub(super) struct AtomInfo {
     pub(super) range: Range,
     /// Differs between lanes of one subgroup (as far as can be told).
     pub(super) varies: bool,
+    /// Differs between lanes of the workgroup.
+    pub(super) varies_in_workgroup: bool,
     /// Data that it depends on.
     pub(super) data: Option<Rc<str>>,
     /// Symbols that it depends on, sorted.
@@ -314,6 +316,7 @@ impl Algebra {
             atom: Atom::Symbol(symbol),
             range: (Some(0), hi),
             varies: false,
+            varies_in_workgroup: false,
             data: None,
             symbols: [id].into(),
         });
@@ -342,6 +345,7 @@ impl Algebra {
             atom: Atom::Data,
             range,
             varies: true,
+            varies_in_workgroup: true,
             data: Some(why),
             symbols: [].into(),
         });
@@ -355,6 +359,7 @@ impl Algebra {
             return of_atom(id);
         }
         let varies = key.1.iter().any(|a| self.varies(a));
+        let varies_in_workgroup = key.1.iter().any(|a| self.varies_in_workgroup(a));
         let data = key.1.iter().find_map(|a| self.data_in(a));
         let mut symbols: Vec<AtomId> = key.1.iter().flat_map(|a| self.symbols_in(a)).collect();
         symbols.sort_unstable();
@@ -363,6 +368,7 @@ impl Algebra {
             atom: Atom::Apply(key.0.clone(), key.1.clone()),
             range,
             varies,
+            varies_in_workgroup,
             data,
             symbols: symbols.into(),
         });
@@ -412,6 +418,12 @@ impl Algebra {
     /// Whether lanes of one subgroup can have different values.
     pub(crate) fn varies(&self, v: &Value) -> bool {
         v.0.iter().any(|(m, c)| c.varies(self.subgroup_size) || m.iter().any(|&a| self.info(a).varies))
+    }
+
+    /// Whether lanes of the workgroup can have different values.
+    pub(crate) fn varies_in_workgroup(&self, v: &Value) -> bool {
+        v.0.iter()
+            .any(|(m, c)| matches!(c, Lanes::Each(_)) || m.iter().any(|&a| self.info(a).varies_in_workgroup))
     }
 
     /// The data that the value depends on, if any.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::algebra::Algebra;
-use super::enumerate::{Access, Assumption, Coverage, for_each_request};
+use super::enumerate::{Access, Assumption, Coverage, Requests};
 use crate::exec::{BLOCK_SIZES, Traffic};
 
 /// Sums over requests, weighted by how often each request happens. The fields are those of
@@ -52,36 +52,40 @@ pub(crate) struct Counted {
     pub(crate) example: Vec<(usize, i64)>,
 }
 
-/// Counts the blocks of an access of `width` bytes per lane.
-pub(crate) fn blocks(algebra: &Algebra, access: Access<'_>, width: u64, budget: usize) -> Counted {
+/// The modulus of [`Requests`] in which blocks are counted.
+const LINE: i64 = BLOCK_SIZES[2] as i64;
+
+/// Counts the blocks of an access of `width` bytes per lane, and where it is asked for the words per bank.
+pub(crate) fn count(
+    algebra: &Algebra,
+    access: Access<'_>,
+    width: u64,
+    banks: Option<Banks>,
+    budget: usize,
+) -> (Counted, Option<Ways>) {
+    let requests = Requests::collect(algebra, access, LINE, budget);
+    let ways = banks.map(|banks| {
+        if banks.period() == LINE {
+            banks.ways(&requests, width)
+        } else {
+            banks.ways(&Requests::collect(algebra, access, banks.period(), budget), width)
+        }
+    });
+    (blocks_of(requests, width), ways)
+}
+
+fn blocks_of(requests: Requests, width: u64) -> Counted {
     let mut sums = Sums::default();
-    let mut example = Vec::new();
-    let largest = BLOCK_SIZES[2] as i64;
-    let mut offsets = Vec::new();
-    let mut last: Option<(Vec<u64>, Traffic)> = None;
-    let (coverage, assumptions) =
-        for_each_request(algebra, access, largest, budget, &mut |request, weight| {
-            if request.len() > example.len() {
-                example = request.to_vec();
-            }
-            let lowest = request.iter().map(|r| r.1).min().unwrap_or(0);
-            let origin = lowest.div_euclid(largest).wrapping_mul(largest);
-            offsets.clear();
-            offsets.extend(request.iter().map(|r| r.1.wrapping_sub(origin) as u64 & (u64::MAX >> 2)));
-            // Requests repeat their shape over and over.
-            if let Some((shape, traffic)) = &last
-                && *shape == offsets
-            {
-                sums.add(traffic, weight);
-                return;
-            }
-            let mut one = Traffic::default();
-            let shape = offsets.clone();
-            one.add_request(&mut offsets, width);
-            sums.add(&one, weight);
-            last = Some((shape, one));
-        });
-    Counted { sums, coverage, assumptions, example }
+    let mut offsets: Vec<u64> = Vec::new();
+    requests.for_each(&mut |shape, lowest, weight| {
+        offsets.clear();
+        offsets.extend(shape.iter().map(|&o| (o.wrapping_add(lowest)) as u64 & (u64::MAX >> 2)));
+        let mut one = Traffic::default();
+        one.add_request(&mut offsets, width);
+        sums.add(&one, weight);
+    });
+    let Requests { coverage, assumptions, shapes, .. } = requests;
+    Counted { sums, coverage, assumptions, example: shapes.example }
 }
 
 /// A banked memory: `banks` banks of `bank_bytes` each, one word per bank and cycle.
@@ -100,41 +104,42 @@ pub(crate) struct Ways {
     pub(crate) ideal: u64,
 }
 
-/// Counts the words per bank of an access of `width` bytes per lane; words that several lanes share count once.
-pub(crate) fn ways(
-    algebra: &Algebra,
-    access: Access<'_>,
-    width: u64,
-    banks: Banks,
-    budget: usize,
-) -> (Ways, Coverage) {
-    let mut worst = Ways::default();
-    let period = (banks.banks * banks.bank_bytes) as i64;
-    let mut words: Vec<i64> = Vec::new();
-    let mut last: Vec<i64> = Vec::new();
-    let (coverage, _) = for_each_request(algebra, access, period, budget, &mut |request, _| {
-        words.clear();
-        let word = banks.bank_bytes as i64;
-        for &(_, offset) in request {
-            let first = offset.div_euclid(word);
-            let end = offset.saturating_add(width as i64 - 1).div_euclid(word);
-            words.extend(first..=end.min(first.saturating_add(64)));
-        }
-        words.sort_unstable();
-        words.dedup();
-        if words == last {
-            return;
-        }
-        last.clone_from(&words);
-        let mut per_bank = vec![0u64; banks.banks as usize];
-        for w in &words {
-            per_bank[w.rem_euclid(banks.banks as i64) as usize] += 1;
-        }
-        let most = per_bank.iter().copied().max().unwrap_or(0);
-        let ideal = (words.len() as u64).div_ceil(banks.banks);
-        if most * worst.ideal.max(1) > worst.most * ideal.max(1) || worst.most == 0 {
-            worst = Ways { most, ideal };
-        }
-    });
-    (worst, coverage)
+impl Banks {
+    fn period(self) -> i64 {
+        (self.banks * self.bank_bytes) as i64
+    }
+
+    /// Counts the words per bank of accesses of `width` bytes per lane; words that several lanes share count once.
+    fn ways(self, requests: &Requests, width: u64) -> Ways {
+        let mut worst = Ways::default();
+        let mut words: Vec<i64> = Vec::new();
+        let mut per_bank = vec![0u64; self.banks as usize];
+        let word = self.bank_bytes as i64;
+        // Where a shape begins within a word is all that matters.
+        let mut last: Option<(*const i64, i64)> = None;
+        requests.for_each(&mut |shape, lowest, _| {
+            let lowest = lowest.rem_euclid(word);
+            if last.replace((shape.as_ptr(), lowest)) == Some((shape.as_ptr(), lowest)) {
+                return;
+            }
+            words.clear();
+            for &offset in shape {
+                let first = (offset + lowest).div_euclid(word);
+                let end = (offset + lowest).saturating_add(width as i64 - 1).div_euclid(word);
+                words.extend(first..=end.min(first.saturating_add(64)));
+            }
+            words.sort_unstable();
+            words.dedup();
+            per_bank.fill(0);
+            for w in &words {
+                per_bank[w.rem_euclid(self.banks as i64) as usize] += 1;
+            }
+            let most = per_bank.iter().copied().max().unwrap_or(0);
+            let ideal = (words.len() as u64).div_ceil(self.banks);
+            if most * worst.ideal.max(1) > worst.most * ideal.max(1) || worst.most == 0 {
+                worst = Ways { most, ideal };
+            }
+        });
+        worst
+    }
 }

@@ -4,12 +4,14 @@
 //! walked: over all their values where these are known, over one period where the addresses repeat
 //! (modulo the block size), and else over a sample.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::algebra::{Algebra, Atom, AtomId, Lanes, SymbolKind, Value};
 use super::eval::{Evaluated, Tape};
 use super::op::Op;
-use super::simplify::gcd;
+use super::period::lcm;
+use super::walk::{Shapes, Walk, Weighted, for_each_shifted, parts};
 
 /// A memory access as the algebra sees it.
 #[derive(Clone, Copy, Debug)]
@@ -53,57 +55,87 @@ pub(crate) enum Assumption {
 }
 
 /// The residues' shift of a whole request: weight by shift modulo the modulus.
-type Shifts = BTreeMap<i64, u128>;
+pub(super) type Shifts = BTreeMap<i64, u128>;
 
 /// One request: lane and byte offset of each active lane.
-pub(crate) type Request = [(usize, i64)];
+pub(super) type Request = [(usize, i64)];
 
-/// What is called for each request: its lanes with byte offsets, and how often it happens.
-type Visit<'v> = dyn FnMut(&Request, u128) + 'v;
-
-/// Values of a symbol with how often each occurs.
-type Weighted = Vec<(i64, u128)>;
-
-struct Plan<'a, 'b> {
-    algebra: &'a Algebra,
+pub(super) struct Plan<'a, 'b> {
+    pub(super) algebra: &'a Algebra,
     access: Access<'b>,
-    modulus: i64,
+    pub(super) modulus: i64,
+    /// Symbols that only shift the request as a whole.
+    shifting: Vec<AtomId>,
+    stand_ins: HashMap<AtomId, i64>,
+    /// What [`Plan::step_atom`] found.
+    pub(super) steps: RefCell<Steps>,
     coverage: Coverage,
     assumptions: BTreeSet<Assumption>,
 }
 
-/// Made-up value of an unknown parameter: large, and different for each.
-fn stand_in(id: AtomId) -> i64 {
-    (1021 + 97 * i64::from(id.0 % 512)) * 128
-}
+/// By atom and symbol: after how many steps of the symbol the atom has changed by how much.
+pub(super) type Steps = HashMap<(AtomId, AtomId), Option<(i64, i64)>>;
 
 /// Most values tried of one symbol.
-const MOST_VALUES: i64 = 4096;
+pub(super) const MOST_VALUES: i64 = 4096;
+/// Most points where not all can be looked at anyway.
+const MOST_SAMPLES: usize = 128;
 
-/// Calls `visit` for each request with at least one active lane.
-///
-/// Offsets count modulo nothing: their residue modulo `modulus` and their differences are meaningful.
-/// `budget` bounds the number of points times lanes.
-pub(crate) fn for_each_request(
-    algebra: &Algebra,
-    access: Access<'_>,
+/// The requests of an access, as far as they were looked at.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) shapes: Shapes,
+    shifts: Shifts,
     modulus: i64,
-    budget: usize,
-    visit: &mut Visit<'_>,
-) -> (Coverage, BTreeSet<Assumption>) {
-    let mut plan =
-        Plan { algebra, access, modulus, coverage: Coverage::Complete, assumptions: BTreeSet::new() };
-    let conditions = plan.usable_conditions();
-    let (walked, shifting) = plan.split_symbols(&conditions);
-    let shifts = plan.shifts(&shifting);
-    let repeat = plan.repeats(&walked, &shifting);
-    let found = plan.run(&conditions, &walked, &shifts, repeat, budget, visit);
-    if found == 0 && !conditions.is_empty() && plan.coverage != Coverage::Complete {
-        plan.assumptions.insert(Assumption::AllLanes);
-        plan.coverage = Coverage::Sampled;
-        plan.run(&[], &walked, &shifts, repeat, budget, visit);
+    pub(super) coverage: Coverage,
+    pub(super) assumptions: BTreeSet<Assumption>,
+}
+
+impl Requests {
+    /// Collects the requests with at least one active lane. Offsets count modulo nothing: their residue modulo
+    /// `modulus` and their differences are meaningful. `budget` bounds the number of points times lanes.
+    pub(super) fn collect(algebra: &Algebra, access: Access<'_>, modulus: i64, budget: usize) -> Self {
+        let mut plan = Plan {
+            algebra,
+            access,
+            modulus,
+            shifting: Vec::new(),
+            stand_ins: stand_ins(algebra, access),
+            steps: RefCell::default(),
+            coverage: Coverage::Complete,
+            assumptions: BTreeSet::new(),
+        };
+        let conditions = plan.usable_conditions();
+        let (walked, shifting) = plan.split_symbols(&conditions);
+        plan.shifting = shifting;
+        let shifts = plan.shifts();
+        let repeat = plan.repeats(&walked);
+        let mut shapes = plan.run(&conditions, &walked, repeat, budget);
+        if shapes.offsets.is_empty() && !conditions.is_empty() && plan.coverage != Coverage::Complete {
+            plan.assumptions.insert(Assumption::AllLanes);
+            plan.coverage = Coverage::Sampled;
+            shapes = plan.run(&[], &walked, repeat, budget);
+        }
+        Requests { shapes, shifts, modulus, coverage: plan.coverage, assumptions: plan.assumptions }
     }
-    (plan.coverage, plan.assumptions)
+
+    /// Calls `visit` with the offsets of each shape of request less the lowest, the lowest modulo the modulus,
+    /// and how often that happens.
+    pub(super) fn for_each(&self, visit: &mut dyn FnMut(&[i64], i64, u128)) {
+        for_each_shifted(&self.shapes, &self.shifts, self.modulus, visit);
+    }
+}
+
+/// Made-up values of unknown parameters: large, and different for each.
+fn stand_ins(algebra: &Algebra, access: Access<'_>) -> HashMap<AtomId, i64> {
+    let guards = access.enclosing.iter().filter_map(|id| access.guards.get(id)).flatten();
+    let roots = std::iter::once(access.offset).chain(access.conditions).chain(guards);
+    let symbols: BTreeSet<AtomId> = roots.flat_map(|v| algebra.symbols_in(v)).collect();
+    symbols.into_iter().zip(0i64..).map(|(id, n)| (id, (1021 + 97 * (n % 512)) * 128)).collect()
+}
+
+fn product(lists: &[Weighted]) -> usize {
+    lists.iter().fold(1usize, |p, l| p.saturating_mul(l.len()))
 }
 
 impl Plan<'_, '_> {
@@ -133,7 +165,7 @@ impl Plan<'_, '_> {
                 continue;
             }
             let all_known = self.algebra.symbols_in(c).iter().all(|&s| self.known(s));
-            if all_known || self.algebra.varies(c) || !self.algebra.varies_not_at_all(c) {
+            if all_known || self.algebra.varies_in_workgroup(c) {
                 kept.push(c.clone());
             } else {
                 let unknown = self.algebra.symbols_in(c).into_iter().find(|&s| !self.known(s));
@@ -187,10 +219,10 @@ impl Plan<'_, '_> {
     }
 
     /// How often each point repeats because of enclosing symbols that the addresses don't depend on.
-    fn repeats(&mut self, walked: &[AtomId], shifting: &[AtomId]) -> u128 {
+    fn repeats(&mut self, walked: &[AtomId]) -> u128 {
         let mut repeat = 1u128;
         for id in self.access.enclosing {
-            if walked.contains(id) || shifting.contains(id) {
+            if walked.contains(id) || self.shifting.contains(id) {
                 continue;
             }
             match self.algebra.symbol_of(*id).and_then(|s| s.count) {
@@ -202,7 +234,8 @@ impl Plan<'_, '_> {
     }
 
     /// The histogram of the uniform part of the offset over the symbols that only shift.
-    fn shifts(&mut self, shifting: &[AtomId]) -> Shifts {
+    fn shifts(&mut self) -> Shifts {
+        let shifting = self.shifting.clone();
         let uniform: Vec<_> = self
             .access
             .offset
@@ -212,7 +245,7 @@ impl Plan<'_, '_> {
             .cloned()
             .collect();
         let mut all = Shifts::from([(0, 1)]);
-        let mut left: Vec<AtomId> = shifting.to_vec();
+        let mut left: Vec<AtomId> = shifting.clone();
         while let Some(first) = left.pop() {
             // The symbols that share products with this one are walked together.
             let mut group = vec![first];
@@ -300,6 +333,10 @@ impl Plan<'_, '_> {
         }
     }
 
+    fn stand_in(&self, id: AtomId) -> i64 {
+        self.stand_ins.get(&id).copied().unwrap_or(1021 * 128)
+    }
+
     fn assume_residues(&mut self, id: AtomId) {
         if let Some(s) = self.algebra.symbol_of(id) {
             self.assumptions.insert(Assumption::Residues(s.name.clone()));
@@ -309,8 +346,7 @@ impl Plan<'_, '_> {
     /// Shortens lists evenly until at most `most` combinations are left.
     fn thin(&mut self, lists: &mut [Weighted], most: usize) {
         loop {
-            let product = lists.iter().fold(1usize, |p, l| p.saturating_mul(l.len()));
-            if product <= most {
+            if product(lists) <= most {
                 return;
             }
             let Some(longest) = lists.iter_mut().max_by_key(|l| l.len()) else { return };
@@ -321,17 +357,8 @@ impl Plan<'_, '_> {
         }
     }
 
-    fn run(
-        &mut self,
-        conditions: &[Value],
-        walked: &[AtomId],
-        shifts: &Shifts,
-        repeat: u128,
-        budget: usize,
-        visit: &mut Visit<'_>,
-    ) -> usize {
-        let lanes = self.algebra.lanes();
-        let most_points = (budget / lanes / shifts.len().clamp(1, 128)).max(16);
+    fn run(&mut self, conditions: &[Value], walked: &[AtomId], repeat: u128, budget: usize) -> Shapes {
+        let most_points = (budget / self.algebra.lanes()).max(16);
         let mut lists = Vec::new();
         for &id in walked {
             lists.push(self.candidates(id, conditions));
@@ -342,35 +369,36 @@ impl Plan<'_, '_> {
             .map(Option::unwrap_or_default)
             .map(|l| if l.is_empty() { vec![(0, 1)] } else { l })
             .collect();
-        self.thin(&mut sizes, most_points);
+        if product(&sizes) > most_points {
+            self.thin(&mut sizes, most_points.min(MOST_SAMPLES));
+        }
         for (list, thin) in lists.iter_mut().zip(sizes) {
             if list.is_some() {
                 *list = Some(thin);
             }
         }
-        let mut roots: Vec<&Value> = vec![self.access.offset];
-        roots.extend(conditions);
-        roots.extend(self.access.guards.values().flatten());
-        let mut walk = Walk {
-            tape: Tape::new(self.algebra, &roots),
-            walked,
-            lists: &lists,
+        let parts = parts(self.algebra, self.access.offset, walked);
+        // What only shifts the request is not walked.
+        let parts: Vec<Value> = parts
+            .iter()
+            .map(|p| p.partition(|m, _| m.iter().all(|a| !self.shifting.contains(a))).0)
+            .collect();
+        let most_points = most_points.saturating_mul(4);
+        let mut walk = Walk::new(
+            self.algebra,
+            self.access,
+            &parts,
             conditions,
-            access: self.access,
-            shifts,
-            subgroup: self.algebra.subgroup_size(),
-            lanes,
-            points_left: most_points.saturating_mul(4),
-            ran_out: false,
-            requests: 0,
-            visit,
-        };
-        walk.descend(0, repeat);
-        let (requests, ran_out) = (walk.requests, walk.ran_out);
-        if ran_out {
+            walked,
+            &lists,
+            self.modulus,
+            most_points,
+        );
+        walk.run(repeat);
+        if walk.ran_out {
             self.coverage = Coverage::Sampled;
         }
-        requests
+        walk.shapes
     }
 
     /// The values to try, with weights; `None` where a loop's condition decides at each point.
@@ -394,7 +422,7 @@ impl Plan<'_, '_> {
         }
         let in_offset = self.algebra.symbols_in(self.access.offset).contains(&id);
         if matches!(symbol.kind, SymbolKind::Param | SymbolKind::Loaded) {
-            let large = stand_in(id);
+            let large = self.stand_in(id);
             if !in_offset {
                 return Some(vec![(large, 1)]);
             }
@@ -421,7 +449,7 @@ impl Plan<'_, '_> {
                 if p > 1 {
                     self.assume_residues(id);
                 }
-                let base = if multiplies { stand_in(id) } else { 0 };
+                let base = if multiplies { self.stand_in(id) } else { 0 };
                 Some((0..p).map(|r| (base + r, 1)).collect())
             }
             None => {
@@ -445,17 +473,15 @@ impl Plan<'_, '_> {
         let mut limits: Vec<Value> =
             conditions.iter().filter(|c| self.algebra.symbols_in(c).contains(&id)).cloned().collect();
         let mut clamps = Vec::new();
-        let mut stack: Vec<AtomId> = self.access.offset.atoms().collect();
-        while let Some(a) = stack.pop() {
-            if let Atom::Apply(op, args) = self.algebra.atom(a) {
-                if let (Op::Min(_), [x, top]) = (op, args.as_slice()) {
-                    for (x, top) in [(x, top), (top, x)] {
-                        if top.as_lanes().is_some() && self.algebra.symbols_in(x).contains(&id) {
-                            clamps.push((x.clone(), top.clone()));
-                        }
+        for a in self.algebra.closure([self.access.offset]) {
+            if let Atom::Apply(Op::Min(_), args) = self.algebra.atom(a)
+                && let [x, top] = args.as_slice()
+            {
+                for (x, top) in [(x, top), (top, x)] {
+                    if top.as_lanes().is_some() && self.algebra.symbols_in(x).contains(&id) {
+                        clamps.push((x.clone(), top.clone()));
                     }
                 }
-                stack.extend(args.iter().flat_map(|v| v.atoms()));
             }
         }
         if limits.is_empty() && clamps.is_empty() {
@@ -466,18 +492,17 @@ impl Plan<'_, '_> {
         let mut roots: Vec<&Value> = limits.iter().collect();
         roots.extend(&differences);
         let mut tape = Tape::new(self.algebra, &roots);
-        for i in 0..self.algebra.size() {
-            let other = AtomId(i as u32);
-            if let Some(s) = self.algebra.symbol_of(other) {
-                let unknown = matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded) && s.count.is_none();
-                tape.set(other, if unknown { stand_in(other) } else { 0 });
-            }
-        }
+        tape.set_all(|other| {
+            let unknown = self.algebra.symbol_of(other).is_some_and(|s| {
+                matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded) && s.count.is_none()
+            });
+            if unknown { self.stand_in(other) } else { 0 }
+        });
         let mut holds = |v: i64| {
             tape.set(id, v);
             tape.run();
-            limits.iter().all(|l| tape.value(l).any())
-                && differences.iter().all(|d| match tape.value(d) {
+            (0..limits.len()).all(|l| tape.root(l).any())
+                && (limits.len()..limits.len() + differences.len()).all(|d| match tape.root(d) {
                     Evaluated::Uniform(x) => x > 0,
                     Evaluated::Each(x) => x.iter().any(|&x| x > 0),
                 })
@@ -495,233 +520,5 @@ impl Plan<'_, '_> {
             }
         }
         (high <= 1 << 16).then_some(high)
-    }
-
-    /// The least number of steps of `id` after which every address is the same modulo the modulus.
-    fn period(&self, value: &Value, id: AtomId) -> Option<i64> {
-        let mut period = 1i64;
-        for (m, c) in value.0.iter() {
-            let mut dependent = m.iter().filter(|&&a| self.algebra.info(a).symbols.contains(&id));
-            let Some(&first) = dependent.next() else { continue };
-            let (atom_period, delta) = self.step_atom(first, id)?;
-            let mut change = gcd(0, delta);
-            if dependent.clone().any(|&a| a != id) || (dependent.next().is_some() && first != id) {
-                return None;
-            }
-            change = match c {
-                Lanes::Uniform(c) => gcd(change.wrapping_mul(*c), self.modulus),
-                Lanes::Each(v) => v.iter().fold(self.modulus, |g, c| gcd(g, change.wrapping_mul(*c))),
-            };
-            if delta == 0 {
-                change = self.modulus;
-            }
-            period = lcm(period, atom_period.checked_mul(self.modulus / change.max(1))?)?;
-        }
-        Some(period)
-    }
-
-    /// `(steps, change)`: after that many steps of `id` the value is larger by just that, in every lane.
-    fn step(&self, v: &Value, id: AtomId) -> Option<(i64, i64)> {
-        let mut parts = Vec::new();
-        let mut steps = 1i64;
-        for (m, c) in v.0.iter() {
-            if !m.iter().any(|&a| self.algebra.info(a).symbols.contains(&id)) {
-                continue;
-            }
-            let (&[atom], Lanes::Uniform(c)) = (m.as_slice(), c) else {
-                // Products: fine only if no factor changes over the steps.
-                let mut still = 1i64;
-                for &a in m {
-                    if self.algebra.info(a).symbols.contains(&id) {
-                        let (n, change) = self.step_atom(a, id)?;
-                        if change != 0 {
-                            return None;
-                        }
-                        still = lcm(still, n)?;
-                    }
-                }
-                steps = lcm(steps, still)?;
-                continue;
-            };
-            let (n, change) = self.step_atom(atom, id)?;
-            steps = lcm(steps, n)?;
-            parts.push((n, change.checked_mul(*c)?));
-        }
-        let mut total = 0i64;
-        for (n, change) in parts {
-            total = total.checked_add(change.checked_mul(steps / n)?)?;
-        }
-        Some((steps, total))
-    }
-
-    fn step_atom(&self, atom: AtomId, id: AtomId) -> Option<(i64, i64)> {
-        if atom == id {
-            return Some((1, 1));
-        }
-        if !self.algebra.info(atom).symbols.contains(&id) {
-            return Some((1, 0));
-        }
-        let Atom::Apply(op, args) = self.algebra.atom(atom) else { return None };
-        let (n, change) = self.step(&args[0], id)?;
-        let second = args.get(1);
-        let constant = second.and_then(Value::as_int);
-        match op {
-            Op::Div(_) | Op::Rem(_) => {
-                let c = constant.filter(|&c| c > 0)?;
-                let times = c / gcd(c, change).max(1);
-                let steps = n.checked_mul(times)?;
-                let quotient = change.checked_mul(times)? / c;
-                (steps <= MOST_VALUES).then_some((steps, if matches!(op, Op::Div(_)) { quotient } else { 0 }))
-            }
-            Op::And(_) | Op::Or(_) | Op::Xor(_) => {
-                let highest = match constant {
-                    Some(c) if c >= 0 => c,
-                    _ => {
-                        let second = second?;
-                        let (lo, hi) = self.algebra.range(second);
-                        if self.algebra.symbols_in(second).contains(&id) || lo < Some(0) {
-                            return None;
-                        }
-                        hi?
-                    }
-                };
-                let span = 1i64 << (64 - highest.leading_zeros()).min(40);
-                let times = span / gcd(span, change).max(1);
-                let steps = n.checked_mul(times)?;
-                let moved = if matches!(op, Op::And(_)) { 0 } else { change.checked_mul(times)? };
-                (steps <= MOST_VALUES).then_some((steps, moved))
-            }
-            Op::Lt(_) | Op::Eq(_) | Op::Min(_) | Op::Max(_) => {
-                let (n2, change2) = self.step(second?, id)?;
-                let steps = lcm(n, n2)?;
-                let (a, b) = (change.checked_mul(steps / n)?, change2.checked_mul(steps / n2)?);
-                let keeps = matches!(op, Op::Min(_) | Op::Max(_));
-                (a == b).then_some((steps, if keeps { a } else { 0 }))
-            }
-            _ => {
-                let mut steps = n;
-                if change != 0 {
-                    return None;
-                }
-                for a in &args[1..] {
-                    let (m, change) = self.step(a, id)?;
-                    if change != 0 {
-                        return None;
-                    }
-                    steps = lcm(steps, m)?;
-                }
-                Some((steps, 0))
-            }
-        }
-    }
-}
-
-fn lcm(a: i64, b: i64) -> Option<i64> {
-    let both = a / gcd(a, b).max(1) * b;
-    (both <= MOST_VALUES).then_some(both)
-}
-
-/// The walk over points, one level per symbol.
-struct Walk<'a, 'b> {
-    tape: Tape<'a>,
-    walked: &'b [AtomId],
-    lists: &'b [Option<Weighted>],
-    conditions: &'b [Value],
-    access: Access<'b>,
-    shifts: &'b Shifts,
-    subgroup: usize,
-    lanes: usize,
-    points_left: usize,
-    ran_out: bool,
-    requests: usize,
-    visit: &'b mut Visit<'b>,
-}
-
-impl Walk<'_, '_> {
-    fn descend(&mut self, depth: usize, weight: u128) {
-        if self.ran_out {
-            return;
-        }
-        let Some(&id) = self.walked.get(depth) else {
-            if self.points_left == 0 {
-                self.ran_out = true;
-                return;
-            }
-            self.points_left -= 1;
-            return self.leaf(weight);
-        };
-        match &self.lists[depth] {
-            Some(list) => {
-                for &(v, w) in list {
-                    self.enter(id, v, depth, weight.saturating_mul(w));
-                }
-            }
-            None => {
-                for v in 0.. {
-                    self.tape.set(id, v);
-                    self.tape.run();
-                    let on = self
-                        .access
-                        .guards
-                        .get(&id)
-                        .is_some_and(|guards| guards.iter().all(|g| self.tape.value(g).any()));
-                    if !on || self.ran_out {
-                        break;
-                    }
-                    if v > 1 << 16 {
-                        self.ran_out = true;
-                        break;
-                    }
-                    self.enter(id, v, depth, weight);
-                }
-            }
-        }
-    }
-
-    fn enter(&mut self, id: AtomId, v: i64, depth: usize, weight: u128) {
-        self.tape.set(id, v);
-        self.descend(depth + 1, weight);
-    }
-
-    fn leaf(&mut self, weight: u128) {
-        self.tape.run();
-        let mut active = vec![true; self.lanes];
-        for c in self.conditions {
-            match self.tape.value(c) {
-                Evaluated::Uniform(0) => return,
-                Evaluated::Uniform(_) => {}
-                Evaluated::Each(v) => active.iter_mut().zip(&v).for_each(|(a, v)| *a &= *v != 0),
-            }
-        }
-        let offsets = self.tape.value(self.access.offset);
-        let mut request = Vec::with_capacity(self.subgroup);
-        for start in (0..self.lanes).step_by(self.subgroup) {
-            let end = (start + self.subgroup).min(self.lanes);
-            if !active[start..end].contains(&true) {
-                continue;
-            }
-            for (&shift, &times) in self.shifts {
-                request.clear();
-                request.extend(
-                    (start..end).filter(|&l| active[l]).map(|l| (l, offsets.at(l).wrapping_add(shift))),
-                );
-                self.requests += 1;
-                (self.visit)(&request, weight.saturating_mul(times));
-            }
-        }
-    }
-}
-
-impl Algebra {
-    /// Uniform over the whole workgroup, not only over each subgroup.
-    pub(crate) fn varies_not_at_all(&self, v: &Value) -> bool {
-        v.0.iter().all(|(m, c)| {
-            matches!(c, Lanes::Uniform(_))
-                && m.iter().all(|&a| match self.atom(a) {
-                    Atom::Symbol(_) => true,
-                    Atom::Data => false,
-                    Atom::Apply(_, args) => args.iter().all(|a| self.varies_not_at_all(a)),
-                })
-        })
     }
 }

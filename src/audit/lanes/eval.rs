@@ -1,5 +1,7 @@
 //! Values at chosen symbol values: one integer per invocation.
 
+use std::collections::HashMap;
+
 use super::algebra::{Algebra, Atom, AtomId, Lanes, Value};
 use super::op::Op;
 
@@ -27,73 +29,111 @@ impl Evaluated {
     }
 }
 
-/// What has to be evaluated, in order, for some values.
+/// A polynomial over slots of a tape.
+#[derive(Debug)]
+struct Compiled<'a> {
+    terms: Vec<(Vec<usize>, &'a Lanes)>,
+}
+
+#[derive(Debug)]
+struct Step<'a> {
+    slot: usize,
+    id: AtomId,
+    /// `None` for data.
+    op: Option<&'a Op>,
+    args: Vec<Compiled<'a>>,
+    /// Whether operands wrap to their type. They don't where a parameter's value was made up, since made-up
+    /// values are larger than real ones.
+    wraps: bool,
+}
+
+/// What has to be evaluated, in order, for some values: the roots.
+///
+/// Steps are kept by level: level 0 depends on no symbol of `order`, level `n` on `order[n - 1]` at the latest, so
+/// that a walk over symbol values evaluates again only what changes.
 #[derive(Debug)]
 pub(crate) struct Tape<'a> {
-    algebra: &'a Algebra,
-    /// Applications and data, arguments first.
-    steps: Vec<AtomId>,
+    lanes: usize,
     slots: Vec<Option<Evaluated>>,
-    /// Per step: whether operands wrap to their type. They don't where a parameter's value was made up,
-    /// since made-up values are larger than real ones.
-    wraps: Vec<bool>,
+    symbols: HashMap<AtomId, usize>,
+    levels: Vec<Vec<Step<'a>>>,
+    roots: Vec<Compiled<'a>>,
 }
 
 impl<'a> Tape<'a> {
-    pub(crate) fn new(algebra: &'a Algebra, values: &[&Value]) -> Self {
-        let mut need = vec![false; algebra.size()];
-        let mut stack: Vec<AtomId> = values.iter().flat_map(|v| v.atoms()).collect();
-        while let Some(a) = stack.pop() {
-            if std::mem::replace(&mut need[a.0 as usize], true) {
-                continue;
-            }
-            if let Atom::Apply(_, args) = algebra.atom(a) {
-                stack.extend(args.iter().flat_map(|v| v.atoms()));
-            }
+    /// All steps at one level.
+    pub(crate) fn new(algebra: &'a Algebra, roots: &[&'a Value]) -> Self {
+        Self::by_level(algebra, roots, &[])
+    }
+
+    /// With levels by the symbols of `order`.
+    pub(crate) fn by_level(algebra: &'a Algebra, roots: &[&'a Value], order: &[AtomId]) -> Self {
+        let ids = algebra.closure(roots.iter().copied());
+        let slot_of: HashMap<AtomId, usize> = ids.iter().enumerate().map(|(i, &a)| (a, i)).collect();
+        let compile = |v: &'a Value| Compiled {
+            terms: v.0.iter().map(|(m, c)| (m.iter().map(|a| slot_of[a]).collect(), c)).collect(),
+        };
+        let mut levels: Vec<Vec<Step<'a>>> = (0..=order.len()).map(|_| Vec::new()).collect();
+        let mut symbols = HashMap::new();
+        for (slot, &id) in ids.iter().enumerate() {
+            let info = algebra.info(id);
+            let (op, args) = match &info.atom {
+                Atom::Symbol(_) => {
+                    symbols.insert(id, slot);
+                    continue;
+                }
+                Atom::Data => (None, Vec::new()),
+                Atom::Apply(op, args) => (Some(op), args.iter().map(compile).collect()),
+            };
+            let known = |s: &AtomId| algebra.symbol_of(*s).is_some_and(|s| s.count.is_some());
+            let wraps = info.symbols.iter().all(known);
+            levels[level(&info.symbols, order)].push(Step { slot, id, op, args, wraps });
         }
-        let steps: Vec<AtomId> = (0..need.len())
-            .filter(|&i| need[i])
-            .map(|i| AtomId(i as u32))
-            .filter(|&a| !matches!(algebra.atom(a), Atom::Symbol(_)))
-            .collect();
-        let wraps = steps
-            .iter()
-            .map(|&a| {
-                algebra
-                    .info(a)
-                    .symbols
-                    .iter()
-                    .all(|&s| algebra.symbol_of(s).is_some_and(|s| s.count.is_some()))
-            })
-            .collect();
-        Tape { algebra, steps, slots: vec![None; algebra.size()], wraps }
+        let roots = roots.iter().copied().map(compile).collect();
+        Tape { lanes: algebra.lanes(), slots: vec![None; ids.len()], symbols, levels, roots }
     }
 
     /// Sets a symbol for the evaluations that follow.
     pub(crate) fn set(&mut self, symbol: AtomId, value: i64) {
-        self.slots[symbol.0 as usize] = Some(Evaluated::Uniform(value));
+        if let Some(&slot) = self.symbols.get(&symbol) {
+            self.slots[slot] = Some(Evaluated::Uniform(value));
+        }
+    }
+
+    /// Sets every symbol.
+    pub(crate) fn set_all(&mut self, value: impl Fn(AtomId) -> i64) {
+        for (&id, &slot) in &self.symbols {
+            self.slots[slot] = Some(Evaluated::Uniform(value(id)));
+        }
     }
 
     /// Evaluates all steps with the symbols as they are set; unset symbols are 0.
     pub(crate) fn run(&mut self) {
-        for i in 0..self.steps.len() {
-            let id = self.steps[i];
-            let result = match self.algebra.atom(id) {
-                Atom::Apply(op, args) => self.apply(op, args, self.wraps[i]),
-                // Data is spread out, each lane far from the others.
-                Atom::Data => Evaluated::Each(
-                    (0..self.algebra.lanes())
-                        .map(|lane| ((lane as i64 + 1) * 7919 + i64::from(id.0) * 104_729) % 65_521 * 4096)
-                        .collect(),
-                ),
-                Atom::Symbol(_) => continue,
-            };
-            self.slots[id.0 as usize] = Some(result);
+        for level in 0..self.levels.len() {
+            self.run_level(level);
         }
     }
 
-    fn apply(&self, op: &Op, args: &[Value], wraps: bool) -> Evaluated {
-        let read: Vec<Evaluated> = args.iter().map(|a| self.value(a)).collect();
+    /// Evaluates the steps of one level; those below must have been evaluated.
+    pub(crate) fn run_level(&mut self, level: usize) {
+        for i in 0..self.levels[level].len() {
+            let step = &self.levels[level][i];
+            let result = match step.op {
+                Some(op) => self.apply(op, &step.args, step.wraps),
+                // Data is spread out, each lane far from the others.
+                None => Evaluated::Each(
+                    (0..self.lanes)
+                        .map(|l| ((l as i64 + 1) * 7919 + i64::from(step.id.0) * 104_729) % 65_521 * 4096)
+                        .collect(),
+                ),
+            };
+            let slot = step.slot;
+            self.slots[slot] = Some(result);
+        }
+    }
+
+    fn apply(&self, op: &Op, args: &[Compiled<'a>], wraps: bool) -> Evaluated {
+        let read: Vec<Evaluated> = args.iter().map(|a| self.evaluate(a)).collect();
         let operand = op.operand();
         let on = |lane: usize| {
             let mut at = [0i64; 3];
@@ -109,42 +149,67 @@ impl<'a> Tape<'a> {
         if read.iter().all(|v| matches!(v, Evaluated::Uniform(_))) {
             Evaluated::Uniform(on(0))
         } else {
-            Evaluated::Each((0..self.algebra.lanes()).map(on).collect())
+            Evaluated::Each((0..self.lanes).map(on).collect())
         }
     }
 
-    /// A value after [`run`](Self::run).
-    pub(crate) fn value(&self, v: &Value) -> Evaluated {
+    /// Root number `ix` as far as it has been evaluated.
+    pub(crate) fn root(&self, ix: usize) -> Evaluated {
+        self.evaluate(&self.roots[ix])
+    }
+
+    /// Adds root number `ix` to `sum`, lane by lane.
+    pub(crate) fn add_root(&self, ix: usize, sum: &mut [i64]) {
         let mut uniform = 0i64;
-        let mut each: Option<Vec<i64>> = None;
-        let lanes = self.algebra.lanes();
-        for (m, c) in v.0.iter() {
-            let mut product = 1i64;
-            let mut varying: Option<Vec<i64>> = match c {
-                Lanes::Uniform(c) => {
-                    product = *c;
-                    None
+        for (m, c) in &self.roots[ix].terms {
+            let (product, varying) = self.factors(m);
+            match (c, varying.as_slice()) {
+                (Lanes::Uniform(c), []) => uniform = uniform.wrapping_add(product.wrapping_mul(*c)),
+                (Lanes::Each(c), []) => {
+                    sum.iter_mut()
+                        .zip(c.iter())
+                        .for_each(|(s, c)| *s = s.wrapping_add(c.wrapping_mul(product)));
                 }
-                Lanes::Each(c) => Some(c.to_vec()),
-            };
-            for a in m {
-                match &self.slots[a.0 as usize] {
-                    Some(Evaluated::Uniform(x)) => product = product.wrapping_mul(*x),
-                    Some(Evaluated::Each(x)) => match &mut varying {
-                        Some(v) => v.iter_mut().zip(x).for_each(|(v, x)| *v = v.wrapping_mul(*x)),
-                        None => varying = Some(x.clone()),
-                    },
-                    None => product = 0,
-                }
-            }
-            match varying {
-                None => uniform = uniform.wrapping_add(product),
-                Some(v) => {
-                    let sum = each.get_or_insert_with(|| vec![0; lanes]);
-                    for (s, x) in sum.iter_mut().zip(&v) {
-                        *s = s.wrapping_add(x.wrapping_mul(product));
+                _ => {
+                    for (lane, s) in sum.iter_mut().enumerate() {
+                        let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
+                        *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
                     }
                 }
+            }
+        }
+        if uniform != 0 {
+            sum.iter_mut().for_each(|s| *s = s.wrapping_add(uniform));
+        }
+    }
+
+    /// The product of the uniform factors of a monomial, and the others.
+    fn factors(&self, m: &[usize]) -> (i64, Vec<&[i64]>) {
+        let mut product = 1i64;
+        let mut varying = Vec::new();
+        for &slot in m {
+            match &self.slots[slot] {
+                Some(Evaluated::Uniform(x)) => product = product.wrapping_mul(*x),
+                Some(Evaluated::Each(x)) => varying.push(x.as_slice()),
+                None => product = 0,
+            }
+        }
+        (product, varying)
+    }
+
+    fn evaluate(&self, v: &Compiled<'a>) -> Evaluated {
+        let mut uniform = 0i64;
+        let mut each: Option<Vec<i64>> = None;
+        for (m, c) in &v.terms {
+            let (product, varying) = self.factors(m);
+            if let (Lanes::Uniform(c), []) = (c, varying.as_slice()) {
+                uniform = uniform.wrapping_add(product.wrapping_mul(*c));
+                continue;
+            }
+            let sum = each.get_or_insert_with(|| vec![0; self.lanes]);
+            for (lane, s) in sum.iter_mut().enumerate() {
+                let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
+                *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
             }
         }
         match each {
@@ -157,4 +222,10 @@ impl<'a> Tape<'a> {
             }
         }
     }
+}
+
+/// The level of something that depends on `symbols`.
+pub(super) fn level(symbols: &[AtomId], order: &[AtomId]) -> usize {
+    let last = order.iter().rposition(|s| symbols.contains(s));
+    last.map_or(0, |at| at + 1)
 }

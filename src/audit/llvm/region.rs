@@ -458,7 +458,7 @@ impl Walker<'_> {
         for at in 0..MOST_TRIPS {
             tape.set(k, at);
             tape.run();
-            let lanes: Vec<Evaluated> = guards.iter().map(|g| tape.value(g)).collect();
+            let lanes: Vec<Evaluated> = (0..guards.len()).map(|g| tape.root(g)).collect();
             if !(0..self.alg.lanes()).any(|l| lanes.iter().all(|g| g.at(l) != 0)) {
                 return Some(at as u64);
             }

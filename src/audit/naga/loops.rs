@@ -407,7 +407,7 @@ impl<'a> Walker<'a> {
         for g in guards {
             let g = self.alg.substitute(g, &mut known);
             let g = self.one_later(&g, id);
-            if trips.is_none() || !self.alg.varies_not_at_all(&g) {
+            if trips.is_none() || self.alg.varies_in_workgroup(&g) {
                 reached.push(g);
             }
         }
@@ -589,7 +589,7 @@ fn count_trips(alg: &Algebra, guards: &[Value], k: AtomId) -> Option<u64> {
     let mut on = |at: i64| {
         tape.set(k, at);
         tape.run();
-        let lanes: Vec<Evaluated> = guards.iter().map(|g| tape.value(g)).collect();
+        let lanes: Vec<Evaluated> = (0..guards.len()).map(|g| tape.root(g)).collect();
         (0..alg.lanes()).any(|l| lanes.iter().all(|g| g.at(l) != 0))
     };
     for at in 0..256 {
