@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::lanes::count::{Counted, Sums, count};
+use super::lanes::count::{Counted, Sums};
 use super::lanes::enumerate::{Access, Assumption, Coverage};
 use super::lanes::{Algebra, AtomId, Op, SymbolKind, Value, of_atom};
 use super::settings::Settings;
@@ -119,11 +119,14 @@ impl Classified {
 }
 
 /// Reasons that mean data, as opposed to something that could not be followed.
-fn is_data_dependent(why: &str) -> bool {
+pub(crate) fn is_data_dependent(why: &str) -> bool {
     ["values loaded", "the result of an atomic", "a loop that lanes leave", "a texture"]
         .iter()
         .any(|p| why.starts_with(p))
 }
+
+/// Operations on lanes that counting the accesses of one kernel may take: seconds.
+const MOST_COUNTING: u64 = 1 << 31;
 
 /// Counts and classifies one access.
 pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> Classified {
@@ -159,16 +162,27 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.reason = Some(why.to_string());
         return out;
     }
+    if walked.spent.get() > MOST_COUNTING {
+        let why = "budget: the kernel's other accesses took all the work that a kernel is given";
+        out.reason = Some(why.into());
+        out.assumptions.push(format!("not counted: {why}"));
+        return out;
+    }
     let access =
         Access { offset, conditions: &raw.conditions, enclosing: &raw.enclosing, guards: &walked.guards };
     let banks = (raw.space == Space::Workgroup).then(|| settings.banks.banks());
-    let (counted, ways) = count(alg, access, raw.width, banks, settings.budget);
+    let (counted, ways) = walked.memo.count(alg, access, raw.width, banks, settings.budget);
+    walked.spent.set(walked.spent.get() + counted.work);
     out.confidence = match counted.coverage {
         Coverage::Complete => Confidence::Exact,
         Coverage::Residues => Confidence::Averaged,
         Coverage::Sampled => Confidence::Estimated,
     };
     out.assumptions = counted.assumptions.iter().map(describe_assumption).collect();
+    if let Some(note) = &raw.assumed {
+        out.confidence = out.confidence.min(Confidence::Estimated);
+        out.assumptions.push(note.clone());
+    }
     out.sums = Some(counted.sums);
     if counted.sums.requests == 0 {
         out.pattern = Pattern::Unreached;

@@ -1,9 +1,12 @@
 //! Metal files: through clang to LLVM IR, then kernel by kernel.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::analyse::{conclude, finish, not_analysed};
 use super::finding::Label;
+use super::lanes::memo::Memo;
 use super::llvm;
 use super::report::Report;
 use super::settings::Settings;
@@ -36,14 +39,17 @@ pub fn audit_metal(name: &str, text: &str, defines: &Defines, settings: &Setting
 /// Audits the kernels of Metal text that is LLVM IR already; `text` is what its debug locations point into.
 pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report {
     let module = llvm::read(&ir.text);
+    let memo = Arc::new(Memo::default());
+    let lines: Vec<&str> = text.lines().collect();
     let reports: Vec<Report> = (0..ir.kernels.len())
         .into_par_iter()
         .map(|n| match llvm::walk(&module, ir, n, settings) {
-            Ok(walked) => {
-                let locate = |span: &std::ops::Range<usize>| label(ir, text, name, n, span);
+            Ok(mut walked) => {
+                walked.memo = memo.clone();
+                let locate = |span: &std::ops::Range<usize>| label(ir, &lines, name, span);
                 let text_of = |span: &std::ops::Range<usize>| {
-                    let l = label(ir, text, name, n, span);
-                    let line = text.lines().nth(l.line.saturating_sub(1) as usize).unwrap_or_default();
+                    let l = label(ir, &lines, name, span);
+                    let line = lines.get(l.line.saturating_sub(1) as usize).copied().unwrap_or_default();
                     let start = l.column.saturating_sub(1) as usize;
                     line.get(start..start + l.length as usize).unwrap_or_default().to_string()
                 };
@@ -63,7 +69,7 @@ pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report 
 }
 
 /// The place of a debug location; the file's first line where the compiler kept none.
-fn label(ir: &Ir, text: &str, name: &str, _kernel: usize, span: &std::ops::Range<usize>) -> Label {
+fn label(ir: &Ir, lines: &[&str], name: &str, span: &std::ops::Range<usize>) -> Label {
     let place = u32::try_from(span.start).ok().and_then(|id| ir.locations.place(id));
     let Some(place) = place else {
         return Label {
@@ -75,7 +81,7 @@ fn label(ir: &Ir, text: &str, name: &str, _kernel: usize, span: &std::ops::Range
             primary: false,
         };
     };
-    let line = text.lines().nth(place.line.saturating_sub(1) as usize).unwrap_or_default();
+    let line = lines.get(place.line.saturating_sub(1) as usize).copied().unwrap_or_default();
     let start = place.column.max(1) as usize - 1;
     // A line of another file is not at hand.
     let at = if place.file == name { extent(line, place.column) } else { start..start };

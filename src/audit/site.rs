@@ -1,10 +1,13 @@
 //! What the front ends hand to the classifier: the accesses of one kernel, still symbolic.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::lanes::memo::Memo;
 use super::lanes::{Algebra, AtomId, Value};
 
 /// Where a buffer lies.
@@ -67,6 +70,8 @@ pub(crate) struct RawSite {
     pub(crate) conditions: Vec<Value>,
     pub(crate) enclosing: Vec<AtomId>,
     pub(crate) record: Option<Record>,
+    /// What was assumed to follow it at all.
+    pub(crate) assumed: Option<String>,
     /// Number of loops around it.
     pub(crate) depth: usize,
     /// Rows of a matrix that a subgroup moves as one; 1 for accesses of single lanes.
@@ -81,4 +86,8 @@ pub(crate) struct Walked {
     pub(crate) sites: Vec<RawSite>,
     /// While-conditions of loops whose length was not found, by counter.
     pub(crate) guards: HashMap<AtomId, Vec<Value>>,
+    /// Counts that other kernels of the file have made.
+    pub(crate) memo: Arc<Memo>,
+    /// Operations on lanes that the counts of this kernel's accesses have taken.
+    pub(crate) spent: Cell<u64>,
 }

@@ -1,8 +1,8 @@
 //! Metal text as LLVM IR: the base of the auditor's view of Metal and of the runs on the CPU.
 //!
 //! Clang resolves templates, macros, pointer arithmetic and casts; `-O1` inlines every user function into its
-//! kernel, promotes private variables and simplifies, but neither vectorizes nor unrolls (a loop that the
-//! text itself asks to unroll excepted). The text form has these conventions:
+//! kernel, promotes private variables and simplifies, but neither vectorizes nor unrolls (a small loop that
+//! the text itself asks to unroll excepted, and with [`llvm_ir_of`] any such loop). The text form has these conventions:
 //!
 //! - **Kernels.** Kernel number `n` of [`Ir::kernels`] is `define void @marlin_kernel_n(ptr %a, ptr %b, ...)`
 //!   ([`symbol`]). Its parameters are the kernel's buffers, one `ptr` each, in the order of [`Kernel::params`],
@@ -38,7 +38,7 @@ use super::clang::Clang;
 use super::compile::{preprocess, run, succeeded, to_cxx};
 use super::diagnostic::{Diagnostic, Step};
 use super::location::Locations;
-use super::rewrite::{Entries, ThreadgroupVariable};
+use super::rewrite::{Entries, MAX_THREADGROUP_BYTES, TOO_MUCH, ThreadgroupVariable};
 use super::signature::{Binding, Kernel, Param};
 use super::source::Source;
 
@@ -95,7 +95,12 @@ fn compile(
     preprocessed: &str,
     entries: Entries,
 ) -> Result<Ir, Vec<Diagnostic>> {
-    let rewritten = to_cxx(preprocessed, source, entries)?;
+    // One kernel is run, all kernels are read.
+    let read = matches!(entries, Entries::All);
+    let mut rewritten = to_cxx(preprocessed, source, entries)?;
+    if read {
+        rewritten.text = for_reading(&rewritten.text);
+    }
     let mut args = clang.language_flags();
     args.extend(IR_FLAGS.iter().map(Into::into));
     let output = run(clang, args, &rewritten.text)?;
@@ -105,7 +110,23 @@ fn compile(
     Ok(Ir { text, kernels: rewritten.kernels, variables: rewritten.variables, locations })
 }
 
-const IR_FLAGS: [&str; 16] = [
+/// `text` for the auditor: loops that ask to be unrolled altogether ask to be unrolled where that stays small. For
+/// where accesses go, a loop says more than its copies, and copies of copies take minutes to compile.
+fn for_reading(text: &str) -> String {
+    let too_much = format!(" <= {MAX_THREADGROUP_BYTES}, \"{TOO_MUCH}\"");
+    let any_size = format!(" >= 0, \"{TOO_MUCH}\"");
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        // What is too large to launch can be audited all the same.
+        let line = line.replace(&too_much, &any_size);
+        let all = matches!(line.trim(), "#pragma unroll" | "#pragma clang loop unroll(full)");
+        out.push_str(if all { "#pragma clang loop unroll(enable)" } else { &line });
+        out.push('\n');
+    }
+    out
+}
+
+const IR_FLAGS: [&str; 18] = [
     "-O1",
     "-S",
     "-emit-llvm",
@@ -115,6 +136,8 @@ const IR_FLAGS: [&str; 16] = [
     "-fdebug-compilation-dir=/",
     "-fno-discard-value-names",
     "-fno-unroll-loops",
+    "-mllvm",
+    "-pragma-unroll-threshold=150",
     "-fno-vectorize",
     "-fno-slp-vectorize",
     // A vector of which only components are used is still loaded as one, as the text says.

@@ -247,6 +247,7 @@ pub(crate) struct Algebra {
     subgroup_size: usize,
     pub(super) atoms: Vec<AtomInfo>,
     interned: HashMap<(Op, Vec<Value>), AtomId>,
+    work: u64,
 }
 
 impl Algebra {
@@ -257,6 +258,7 @@ impl Algebra {
             subgroup_size: subgroup_size.max(1),
             atoms: Vec::new(),
             interned: HashMap::new(),
+            work: 0,
         }
     }
 
@@ -323,6 +325,18 @@ impl Algebra {
         of_atom(id)
     }
 
+    /// Calls a symbol by another name.
+    pub(crate) fn rename(&mut self, id: AtomId, name: &str) {
+        if let Atom::Symbol(s) = &mut self.atoms[id.0 as usize].atom {
+            s.name = name.into();
+        }
+    }
+
+    /// Terms handled so far, a measure of the time spent.
+    pub(crate) fn work(&self) -> u64 {
+        self.work
+    }
+
     /// Gives a loop counter its number of iterations once it is known.
     pub(crate) fn set_count(&mut self, id: AtomId, iterations: u64) {
         let info = &mut self.atoms[id.0 as usize];
@@ -355,6 +369,7 @@ impl Algebra {
     /// An application as an atom, the same one for the same arguments.
     pub(super) fn apply_atom(&mut self, op: Op, args: Vec<Value>, range: Range) -> Value {
         let key = (op, args);
+        self.work += 1 + key.1.iter().map(|a| a.0.len() as u64).sum::<u64>();
         if let Some(&id) = self.interned.get(&key) {
             return of_atom(id);
         }
@@ -384,6 +399,7 @@ impl Algebra {
         if let Some(c) = b.as_int() {
             return a.scale(c);
         }
+        self.work += (a.0.len() * b.0.len()) as u64;
         if a.0.len() * b.0.len() > MAX_TERMS {
             return self.data("an expression too large to follow", false);
         }
@@ -405,6 +421,7 @@ impl Algebra {
     /// Sum, given up as data when it grows beyond all reason.
     pub(crate) fn add(&mut self, a: &Value, b: &Value) -> Value {
         let sum = a.add(b);
+        self.work += sum.0.len() as u64;
         if sum.0.len() > MAX_TERMS {
             return self.data("an expression too large to follow", false);
         }
@@ -431,6 +448,11 @@ impl Algebra {
         v.atoms().find_map(|a| self.info(a).data.clone())
     }
 
+    /// The reason behind an atom that is data.
+    pub(crate) fn data_of(&self, id: AtomId) -> Option<Rc<str>> {
+        matches!(self.atom(id), Atom::Data).then(|| self.info(id).data.clone()).flatten()
+    }
+
     /// The symbols that the value depends on, sorted.
     pub(crate) fn symbols_in(&self, v: &Value) -> Vec<AtomId> {
         let mut all: Vec<AtomId> = v.atoms().flat_map(|a| self.info(a).symbols.iter().copied()).collect();
@@ -455,7 +477,9 @@ impl Algebra {
 
     /// `v` with atoms replaced, operations applied anew. `known` is filled as it goes.
     pub(crate) fn substitute(&mut self, v: &Value, known: &mut HashMap<AtomId, Value>) -> Value {
-        for id in self.closure([v]) {
+        let all = self.closure([v]);
+        self.work += all.len() as u64;
+        for id in all {
             if known.contains_key(&id) {
                 continue;
             }

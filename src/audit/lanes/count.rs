@@ -50,10 +50,12 @@ pub(crate) struct Counted {
     pub(crate) assumptions: BTreeSet<Assumption>,
     /// The first request with the most active lanes: lane and byte offset.
     pub(crate) example: Vec<(usize, i64)>,
+    /// Operations on lanes that it took.
+    pub(crate) work: u64,
 }
 
 /// The modulus of [`Requests`] in which blocks are counted.
-const LINE: i64 = BLOCK_SIZES[2] as i64;
+pub(super) const LINE: i64 = BLOCK_SIZES[2] as i64;
 
 /// Counts the blocks of an access of `width` bytes per lane, and where it is asked for the words per bank.
 pub(crate) fn count(
@@ -84,8 +86,8 @@ fn blocks_of(requests: Requests, width: u64) -> Counted {
         one.add_request(&mut offsets, width);
         sums.add(&one, weight);
     });
-    let Requests { coverage, assumptions, shapes, .. } = requests;
-    Counted { sums, coverage, assumptions, example: shapes.example }
+    let Requests { coverage, assumptions, shapes, work, .. } = requests;
+    Counted { sums, coverage, assumptions, example: shapes.example, work }
 }
 
 /// A banked memory: `banks` banks of `bank_bytes` each, one word per bank and cycle.

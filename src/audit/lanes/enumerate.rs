@@ -71,6 +71,7 @@ pub(super) struct Plan<'a, 'b> {
     pub(super) steps: RefCell<Steps>,
     coverage: Coverage,
     assumptions: BTreeSet<Assumption>,
+    work: u64,
 }
 
 /// By atom and symbol: after how many steps of the symbol the atom has changed by how much.
@@ -89,6 +90,7 @@ pub(super) struct Requests {
     modulus: i64,
     pub(super) coverage: Coverage,
     pub(super) assumptions: BTreeSet<Assumption>,
+    pub(super) work: u64,
 }
 
 impl Requests {
@@ -104,6 +106,7 @@ impl Requests {
             steps: RefCell::default(),
             coverage: Coverage::Complete,
             assumptions: BTreeSet::new(),
+            work: 0,
         };
         let conditions = plan.usable_conditions();
         let (walked, shifting) = plan.split_symbols(&conditions);
@@ -116,7 +119,14 @@ impl Requests {
             plan.coverage = Coverage::Sampled;
             shapes = plan.run(&[], &walked, repeat, budget);
         }
-        Requests { shapes, shifts, modulus, coverage: plan.coverage, assumptions: plan.assumptions }
+        Requests {
+            shapes,
+            shifts,
+            modulus,
+            coverage: plan.coverage,
+            assumptions: plan.assumptions,
+            work: plan.work,
+        }
     }
 
     /// Calls `visit` with the offsets of each shape of request less the lowest, the lowest modulo the modulus,
@@ -395,6 +405,7 @@ impl Plan<'_, '_> {
             most_points,
         );
         walk.run(repeat);
+        self.work += walk.work;
         if walk.ran_out {
             self.coverage = Coverage::Sampled;
         }

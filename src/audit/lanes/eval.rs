@@ -93,6 +93,14 @@ impl<'a> Tape<'a> {
         Tape { lanes: algebra.lanes(), slots: vec![None; ids.len()], symbols, levels, roots }
     }
 
+    /// Operations per lane that a level takes.
+    pub(super) fn cost(&self, level: usize) -> usize {
+        1 + self.levels[level]
+            .iter()
+            .map(|s| 1 + s.args.iter().map(|a| a.terms.len()).sum::<usize>())
+            .sum::<usize>()
+    }
+
     /// Sets a symbol for the evaluations that follow.
     pub(crate) fn set(&mut self, symbol: AtomId, value: i64) {
         if let Some(&slot) = self.symbols.get(&symbol) {

@@ -18,6 +18,7 @@ mod algebra;
 pub(crate) mod count;
 pub(crate) mod enumerate;
 mod eval;
+pub(crate) mod memo;
 mod op;
 mod period;
 mod simplify;

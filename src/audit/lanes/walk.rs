@@ -47,6 +47,9 @@ impl Shapes {
     }
 }
 
+/// Operations per lane that a point may take on average.
+const WORK_PER_POINT: u64 = 8;
+
 /// One walk.
 pub(super) struct Walk<'a> {
     tape: Tape<'a>,
@@ -63,6 +66,10 @@ pub(super) struct Walk<'a> {
     modulus: i64,
     subgroup: usize,
     points_left: usize,
+    /// Operations per lane, by level.
+    costs: Vec<usize>,
+    most_work: u64,
+    pub(super) work: u64,
     pub(super) ran_out: bool,
     pub(super) shapes: Shapes,
 }
@@ -99,8 +106,13 @@ impl<'a> Walk<'a> {
             }
         }
         let lanes = algebra.lanes();
+        let tape = Tape::by_level(algebra, &roots, walked);
+        let costs = (0..=walked.len()).map(|l| tape.cost(l) * lanes).collect();
         Walk {
-            tape: Tape::by_level(algebra, &roots, walked),
+            tape,
+            costs,
+            most_work: (most_points * lanes) as u64 * WORK_PER_POINT,
+            work: 0,
             walked,
             lists,
             conditions: by_level,
@@ -141,12 +153,13 @@ impl<'a> Walk<'a> {
                 for v in 0.. {
                     self.tape.set(id, v);
                     self.tape.run_level(depth + 1);
+                    self.work += self.costs[depth + 1] as u64;
                     let on =
                         self.guards.get(&id).is_some_and(|g| g.iter().all(|&ix| self.tape.root(ix).any()));
                     if !on {
                         return;
                     }
-                    if v > 1 << 16 {
+                    if v > 1 << 16 || self.work > self.most_work {
                         self.ran_out = true;
                     }
                     if self.ran_out {
@@ -173,6 +186,11 @@ impl<'a> Walk<'a> {
     /// Evaluates what is new at a level; says whether any lane takes part still.
     fn reach(&mut self, level: usize) -> bool {
         self.tape.run_level(level);
+        self.work += self.costs[level] as u64;
+        if self.work > self.most_work {
+            self.ran_out = true;
+            return false;
+        }
         if level > 0 {
             let (before, rest) = self.active.split_at_mut(level);
             rest[0].copy_from_slice(&before[level - 1]);

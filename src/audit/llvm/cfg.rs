@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::parse::{Block, End, Function};
+use super::parse::{Block, End, Function, Name};
 
 /// A loop: its header, its blocks, and the loop around it.
 #[derive(Clone, Debug)]
@@ -20,17 +20,15 @@ pub(super) struct Cfg {
     pub(super) loops: Vec<Loop>,
     /// The innermost loop of each block.
     pub(super) innermost: Vec<Option<usize>>,
-    pub(super) by_label: HashMap<String, usize>,
+    pub(super) by_label: HashMap<Name, usize>,
 }
 
 /// Labels that a block can go to, in the order of its terminator.
-pub(super) fn targets(block: &Block) -> Vec<&str> {
+pub(super) fn targets(block: &Block) -> Vec<Name> {
     match &block.end {
-        End::Jump(l) => vec![l],
-        End::Branch(_, a, b) => vec![a, b],
-        End::Switch(_, d, cases) => {
-            std::iter::once(d.as_str()).chain(cases.iter().map(|c| c.1.as_str())).collect()
-        }
+        End::Jump(l) => vec![*l],
+        End::Branch(_, a, b) => vec![*a, *b],
+        End::Switch(_, d, cases) => std::iter::once(*d).chain(cases.iter().map(|c| c.1)).collect(),
         End::Return => Vec::new(),
     }
 }
@@ -39,12 +37,11 @@ impl Cfg {
     /// `None` where control flow is not made of natural loops.
     pub(super) fn new(f: &Function) -> Option<Self> {
         let n = f.blocks.len();
-        let by_label: HashMap<&str, usize> =
-            f.blocks.iter().enumerate().map(|(i, b)| (b.label.as_str(), i)).collect();
+        let by_label: HashMap<Name, usize> = f.blocks.iter().enumerate().map(|(i, b)| (b.label, i)).collect();
         let mut successors = vec![Vec::new(); n];
         for (i, b) in f.blocks.iter().enumerate() {
             for t in targets(b) {
-                let t = *by_label.get(t)?;
+                let t = *by_label.get(&t)?;
                 if !successors[i].contains(&t) {
                     successors[i].push(t);
                 }
@@ -139,7 +136,6 @@ impl Cfg {
                 innermost[b] = Some(i);
             }
         }
-        let by_label = f.blocks.iter().enumerate().map(|(i, b)| (b.label.clone(), i)).collect();
         Some(Cfg { predecessors, order, loops, innermost, by_label })
     }
 

@@ -2,17 +2,29 @@
 
 use std::rc::Rc;
 
-use super::parse::{Instruction, Op as Ir, Operand, Ty};
+use super::parse::{Instruction, Name, Op as Ir, Operand, Ty};
 use super::{Base, Pointer, Val, Walker};
 use crate::audit::lanes::{Int, Op, Value};
 use crate::audit::site::{AccessKind, Place, RawSite, Record, Space};
 
+/// Most buffers that one pointer may lead to.
+const MOST_ALTERNATIVES: usize = 8;
+
+impl Pointer {
+    fn is_followed(&self) -> bool {
+        !matches!(
+            self.base,
+            Base::Unknown(_) | Base::Private(_) | Base::Exchange | Base::Table | Base::Texture
+        )
+    }
+}
+
 impl Walker<'_> {
     pub(super) fn operand(&mut self, o: &Operand) -> Val {
         match o {
-            Operand::Local(name) => self.values.get(name).cloned().unwrap_or(Val::Other(None)),
+            Operand::Local(name) => self.values[*name as usize].clone().unwrap_or(Val::Other(None)),
             Operand::Global(_) => {
-                Val::Pointer(Pointer { base: Base::Table, offset: Value::int(0), record: None })
+                Val::Pointer(Pointer { base: Base::Table, offset: Value::int(0), record: None, within: None })
             }
             Operand::Int(v) => Val::Int(Value::int(*v)),
             Operand::Zero => Val::Int(Value::int(0)),
@@ -49,17 +61,17 @@ impl Walker<'_> {
 
     pub(super) fn instruction(&mut self, i: &Instruction) {
         if let Some(id) = i.debug
-            && self.ir.locations.place(id).is_some()
+            && *self.places.entry(id).or_insert_with(|| self.ir.locations.place(id).is_some())
         {
             self.last_place = id;
         }
-        let value = self.compute(&i.op);
-        if let Some(name) = &i.result {
-            self.values.insert(name.clone(), value);
+        let value = self.compute(&i.op, i.result);
+        if let Some(name) = i.result {
+            self.values[name as usize] = Some(value);
         }
     }
 
-    fn compute(&mut self, op: &Ir) -> Val {
+    fn compute(&mut self, op: &Ir, name: Option<Name>) -> Val {
         match op {
             Ir::Binary(name, ty, a, b) => {
                 let (a, b) = (self.operand(a), self.operand(b));
@@ -90,9 +102,13 @@ impl Walker<'_> {
             }
             Ir::Gep(ty, base, indices) => self.gep(ty, base, indices),
             Ir::Load(ty, p) => self.load(ty, p),
-            Ir::Store((ty, _), p) => {
+            Ir::Store((ty, v), p) => {
                 let p = self.operand(p);
                 self.record(&p, AccessKind::Store, ty);
+                if let Val::Pointer(p) = &p {
+                    let v = self.operand(v);
+                    self.store_private(p, ty, v);
+                }
                 Val::Other(None)
             }
             Ir::Atomic(ty, p) => {
@@ -170,7 +186,12 @@ impl Walker<'_> {
                 }
                 v
             }
-            Ir::Alloca => Val::Pointer(Pointer { base: Base::Private, offset: Value::int(0), record: None }),
+            Ir::Alloca => Val::Pointer(Pointer {
+                base: Base::Private(name.unwrap_or(Name::MAX)),
+                offset: Value::int(0),
+                record: None,
+                within: None,
+            }),
             Ir::Opaque(ty, operands) => {
                 let why = operands.iter().find_map(|o| {
                     let v = self.operand(o);
@@ -267,6 +288,7 @@ impl Walker<'_> {
                         base: Base::Unknown(why),
                         offset: Value::int(0),
                         record: None,
+                        within: None,
                     }),
                     _ => self.unknown(to, why),
                 }
@@ -290,9 +312,12 @@ impl Walker<'_> {
             (Ty::Int(1), None) => Val::Int(self.flag("a uniform condition")),
             (Ty::Int(_), Some(why)) => Val::Int(self.alg.data(&why, true)),
             (Ty::Int(_), None) => Val::Int(self.fresh("a uniform value")),
-            (Ty::Ptr, why) => {
-                Val::Pointer(Pointer { base: Base::Unknown(why), offset: Value::int(0), record: None })
-            }
+            (Ty::Ptr, why) => Val::Pointer(Pointer {
+                base: Base::Unknown(why),
+                offset: Value::int(0),
+                record: None,
+                within: None,
+            }),
             (Ty::Vector(n, e), why) if *n <= 64 && matches!(**e, Ty::Int(_)) => {
                 Val::Vector(Rc::new((0..*n).map(|_| self.unknown(e, why.clone())).collect()))
             }
@@ -309,6 +334,7 @@ impl Walker<'_> {
                     base: Base::Unknown(why),
                     offset: Value::int(0),
                     record: None,
+                    within: None,
                 });
             }
         };
@@ -330,9 +356,12 @@ impl Walker<'_> {
                 continue;
             }
             let next = match &ty {
-                Ty::Array(_, e) | Ty::Vector(_, e) => {
+                Ty::Array(n, e) | Ty::Vector(n, e) => {
                     let e = (**e).clone();
                     let size = self.module.layout(&e, 0).0;
+                    if let (Some(at), None) = (p.offset.as_int(), index.as_int()) {
+                        p.within = Some((at, at.saturating_add(n.saturating_mul(size) as i64)));
+                    }
                     p.offset = self.alg.add(&p.offset, &index.scale(size as i64));
                     Some(e)
                 }
@@ -359,6 +388,13 @@ impl Walker<'_> {
         let pointer = self.operand(p);
         self.record(&pointer, AccessKind::Load, ty);
         let Val::Pointer(p) = pointer else { return self.unknown(ty, None) };
+        if let Base::Either(all) = &p.base {
+            let mut why = self.why_int(&p.offset);
+            for (c, p) in all.iter() {
+                why = why.or_else(|| self.why_int(c)).or_else(|| self.why_int(&p.offset));
+            }
+            return self.unknown(ty, why.map(|_| "values loaded from one of several buffers".into()));
+        }
         let differs = self.why_int(&p.offset);
         match &p.base {
             Base::Buffer(i) => {
@@ -391,7 +427,11 @@ impl Walker<'_> {
                 let why = differs.map(|_| "a shuffle between lanes".into());
                 self.unknown(ty, why)
             }
-            Base::Private => self.unknown(ty, Some("a private array".into())),
+            Base::Private(_) => match self.load_private(&p, ty) {
+                Some(v) => v,
+                None => self.unknown(ty, Some("a private array".into())),
+            },
+            Base::Either(_) => self.unknown(ty, Some("one of several buffers".into())),
             Base::Texture => self.unknown(ty, Some("a texture".into())),
             Base::Table => {
                 let why = differs.map(|_| "values loaded from a constant table".into());
@@ -409,6 +449,15 @@ impl Walker<'_> {
             return;
         }
         let Val::Pointer(p) = pointer else { return };
+        if let Base::Either(all) = &p.base {
+            for (c, one) in all.iter() {
+                let one = Pointer { offset: one.offset.add(&p.offset), ..one.clone() };
+                self.conditions.push(c.clone());
+                self.record(&Val::Pointer(one), kind, ty);
+                self.conditions.pop();
+            }
+            return;
+        }
         let (buffer, space, place) = match &p.base {
             Base::Buffer(i) => {
                 let param = self.params.get(*i).copied();
@@ -434,10 +483,19 @@ impl Walker<'_> {
                 Space::Storage,
                 Place::Unknown(why.as_deref().unwrap_or("a pointer that could not be followed").into()),
             ),
-            Base::Private | Base::Exchange | Base::Table => return,
+            Base::Private(_) | Base::Exchange | Base::Table | Base::Either(_) => return,
+        };
+        let assumed = match &place {
+            Place::Offset(v) if !self.assumed.is_empty() => {
+                let atoms = self.alg.closure([v]);
+                let made = |r: &std::ops::Range<usize>| atoms.iter().any(|a| r.contains(&(a.0 as usize)));
+                self.assumed.iter().find(|(range, _)| made(range)).map(|(_, note)| note.clone())
+            }
+            _ => None,
         };
         let at = self.last_place as usize;
         self.sites.push(RawSite {
+            assumed,
             span: at..at + 1,
             index_span: None,
             buffer,
@@ -501,20 +559,28 @@ impl Walker<'_> {
                         base: Base::Group(name.into()),
                         offset: Value::int(0),
                         record: None,
+                        within: None,
                     })
                 }
                 "threadgroup_argument" => Val::Pointer(Pointer {
                     base: Base::Group(format!("threadgroup({dimension})").into()),
                     offset: Value::int(0),
                     record: None,
+                    within: None,
                 }),
                 "threadgroup_barrier" | "simdgroup_barrier" => Val::Other(None),
-                "simd_exchange" => {
-                    Val::Pointer(Pointer { base: Base::Exchange, offset: Value::int(0), record: None })
-                }
-                "texture_argument" => {
-                    Val::Pointer(Pointer { base: Base::Texture, offset: Value::int(0), record: None })
-                }
+                "simd_exchange" => Val::Pointer(Pointer {
+                    base: Base::Exchange,
+                    offset: Value::int(0),
+                    record: None,
+                    within: None,
+                }),
+                "texture_argument" => Val::Pointer(Pointer {
+                    base: Base::Texture,
+                    offset: Value::int(0),
+                    record: None,
+                    within: None,
+                }),
                 _ => self.unknown(ty, Some("a call that is not followed".into())),
             };
         }
@@ -556,8 +622,19 @@ impl Walker<'_> {
                 }
                 v => Val::Other(self.why(v)),
             },
-            ("memcpy" | "memset" | "memmove" | "lifetime" | "assume", _) => Val::Other(None),
+            ("memcpy" | "memmove", 3..) => {
+                self.fill_private(&values[0], Some(&values[1]), &values[2]);
+                Val::Other(None)
+            }
+            ("memset", 3..) => {
+                self.fill_private(&values[0], None, &values[2]);
+                Val::Other(None)
+            }
+            ("lifetime" | "assume", _) => Val::Other(None),
             _ => {
+                if stem.is_empty() {
+                    self.forget_private(&values);
+                }
                 let why = values.iter().find_map(|v| self.why(v));
                 self.unknown(ty, why)
             }
@@ -573,18 +650,55 @@ impl Walker<'_> {
             (Val::Int(a), Val::Int(b)) => Val::Int(self.select(c, a, b)),
             (Val::Pointer(a), Val::Pointer(b)) if a.base == b.base => {
                 let offset = self.select(c, &a.offset, &b.offset);
-                Val::Pointer(Pointer { base: a.base.clone(), offset, record: a.record.clone() })
+                let within = a.within.filter(|_| a.within == b.within);
+                let (base, record) = (a.base.clone(), a.record.clone());
+                Val::Pointer(Pointer { base, offset, record, within })
             }
+            (Val::Pointer(_), Val::Int(null)) if null.as_int() == Some(0) => yes.clone(),
+            (Val::Int(null), Val::Pointer(_)) if null.as_int() == Some(0) => no.clone(),
+            (Val::Pointer(a), Val::Pointer(b)) if a.is_followed() && b.is_followed() => self.either(c, a, b),
             (Val::Pointer(_), Val::Pointer(_)) => {
                 let why = self.why(yes).or_else(|| self.why(no)).or_else(|| self.why_int(c));
                 let why = why.or_else(|| Some("one of several buffers".into()));
-                Val::Pointer(Pointer { base: Base::Unknown(why), offset: Value::int(0), record: None })
+                Val::Pointer(Pointer {
+                    base: Base::Unknown(why),
+                    offset: Value::int(0),
+                    record: None,
+                    within: None,
+                })
             }
             (Val::Vector(a), Val::Vector(b)) if a.len() == b.len() => {
                 Val::Vector(Rc::new(a.iter().zip(b.iter()).map(|(a, b)| self.merge(c, a, b)).collect()))
             }
             _ => Val::Other(self.why(yes).or_else(|| self.why(no)).or_else(|| self.why_int(c))),
         }
+    }
+
+    /// A pointer to one of two buffers.
+    fn either(&mut self, c: &Value, a: &Pointer, b: &Pointer) -> Val {
+        let not = self.alg.not(c);
+        let mut all: Vec<(Value, Pointer)> = Vec::new();
+        for (c, p) in [(c.clone(), a), (not, b)] {
+            let ones = match &p.base {
+                Base::Either(inner) => inner.to_vec(),
+                _ => vec![(Value::int(1), Pointer { offset: Value::int(0), ..p.clone() })],
+            };
+            for (inner, one) in ones {
+                let c = self.along(&c, &inner);
+                all.push((c, Pointer { offset: one.offset.add(&p.offset), ..one }));
+            }
+        }
+        if all.len() > MOST_ALTERNATIVES {
+            let why = self.why_int(c).or_else(|| Some("one of many buffers".into()));
+            return Val::Pointer(Pointer {
+                base: Base::Unknown(why),
+                offset: Value::int(0),
+                record: None,
+                within: None,
+            });
+        }
+        let base = Base::Either(Rc::new(all));
+        Val::Pointer(Pointer { base, offset: Value::int(0), record: None, within: None })
     }
 
     fn select(&mut self, c: &Value, a: &Value, b: &Value) -> Value {

@@ -5,8 +5,12 @@
 
 mod cfg;
 mod instr;
+mod loops;
 mod parse;
+mod private;
+mod reader;
 mod region;
+mod unroll;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -16,10 +20,12 @@ use super::settings::Settings;
 use super::site::{RawSite, Record, Space, Walked};
 use crate::metal::{Ir, Param};
 use cfg::Cfg;
-use parse::{Function, Module};
+use parse::{Function, Module, Name};
 
 /// Instructions walked before a kernel is given up.
-const MOST_WORK: usize = 150_000;
+const MOST_STEPS: usize = 400_000;
+/// Terms that the algebra handles before a kernel is given up.
+const MOST_WORK: u64 = 12_000_000;
 
 /// What a value is known to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +43,13 @@ enum Base {
     Buffer(usize),
     /// Threadgroup memory, by name.
     Group(Rc<str>),
-    /// Memory of one thread.
-    Private,
+    /// Memory of one thread: the variable.
+    Private(Name),
     /// All lanes' values.
     Exchange,
     Texture,
+    /// One of several, each under its condition.
+    Either(Rc<Vec<(Value, Pointer)>>),
     /// A constant table of the program.
     Table,
     Unknown(Option<Rc<str>>),
@@ -52,6 +60,8 @@ struct Pointer {
     base: Base,
     offset: Value,
     record: Option<Record>,
+    /// The bytes of the array that it points into, as far as the address computation names one.
+    within: Option<(i64, i64)>,
 }
 
 struct Walker<'a> {
@@ -62,7 +72,8 @@ struct Walker<'a> {
     cfg: &'a Cfg,
     settings: &'a Settings,
     alg: Algebra,
-    values: HashMap<String, Val>,
+    /// By name.
+    values: Vec<Option<Val>>,
     sites: Vec<RawSite>,
     guards: HashMap<AtomId, Vec<Value>>,
     workgroup: [u32; 3],
@@ -72,11 +83,18 @@ struct Walker<'a> {
     parameters: HashMap<String, Value>,
     loaded: HashMap<(usize, Value, String), Val>,
     /// Names that are used in another loop than the one that defines them.
-    escaping: HashSet<String>,
+    escaping: HashSet<Name>,
     depth: usize,
     quiet: u32,
     work: usize,
     last_place: u32,
+    private: private::Private,
+    /// Debug locations in the user's text.
+    places: HashMap<u32, bool>,
+    /// By loop, what looking at it found to differ between lanes.
+    varying: HashMap<usize, HashMap<usize, Rc<str>>>,
+    /// Atoms made where the length of a loop was assumed, and what to say of it.
+    assumed: Vec<(std::ops::Range<usize>, String)>,
 }
 
 /// The size of threadgroups that a host is taken to choose: 256 threads, in rows of a simdgroup where the kernel
@@ -139,7 +157,7 @@ pub(super) fn walk(module: &Module, ir: &Ir, n: usize, settings: &Settings) -> R
         cfg: &cfg,
         settings,
         alg,
-        values: HashMap::new(),
+        values: vec![None; function.names.len()],
         sites: Vec::new(),
         guards: HashMap::new(),
         workgroup,
@@ -153,15 +171,19 @@ pub(super) fn walk(module: &Module, ir: &Ir, n: usize, settings: &Settings) -> R
         quiet: 0,
         work: 0,
         last_place: 0,
+        private: Default::default(),
+        places: HashMap::new(),
+        varying: HashMap::new(),
+        assumed: Vec::new(),
     };
     for (i, p) in function.params.iter().enumerate() {
-        let pointer = Pointer { base: Base::Buffer(i), offset: Value::int(0), record: None };
-        w.values.insert(p.clone(), Val::Pointer(pointer));
+        let pointer = Pointer { base: Base::Buffer(i), offset: Value::int(0), record: None, within: None };
+        w.values[*p as usize] = Some(Val::Pointer(pointer));
     }
     w.find_escaping();
     w.region(None)?;
     let Walker { alg, sites, guards, .. } = w;
-    Ok(Walked { name, algebra: alg, sites, guards })
+    Ok(Walked { name, algebra: alg, sites, guards, memo: Default::default(), spent: Default::default() })
 }
 
 impl Walker<'_> {

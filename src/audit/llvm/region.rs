@@ -1,36 +1,21 @@
 //! Regions: the blocks of a function or of one iteration of a loop, in order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::rc::Rc;
 
-use super::parse::{End, Op as Ir, Operand, Ty};
-use super::{MOST_WORK, Pointer, Val, Walker};
-use crate::audit::lanes::{AtomId, Evaluated, Int, Op, Symbol, SymbolKind, Tape, Value, of_atom};
+use super::parse::{End, Name, Op as Ir, Operand};
+use super::{MOST_STEPS, MOST_WORK, Val, Walker};
+use crate::audit::lanes::{Int, Op, Value};
 
 /// Conditions of edges, by (from, to).
-type Edges = BTreeMap<(usize, usize), Value>;
-
-/// Most iterations counted one by one.
-const MOST_TRIPS: i64 = 1 << 12;
-
-/// Name, type, incoming operands with their blocks.
-type Phi<'p> = (&'p str, &'p Ty, &'p [(Operand, String)]);
-
-#[derive(Clone)]
-enum Carried {
-    Same,
-    Steps(Value),
-    Uniform,
-    Unknown(Rc<str>),
-}
+pub(super) type Edges = BTreeMap<(usize, usize), Value>;
 
 impl Walker<'_> {
     /// Names used outside the loop that defines them.
     pub(super) fn find_escaping(&mut self) {
-        let mut defined: HashMap<&str, Option<usize>> = HashMap::new();
+        let mut defined: HashMap<Name, Option<usize>> = HashMap::new();
         for (b, block) in self.function.blocks.iter().enumerate() {
             for i in &block.code {
-                if let Some(r) = &i.result {
+                if let Some(r) = i.result {
                     defined.insert(r, self.cfg.innermost[b]);
                 }
             }
@@ -47,13 +32,13 @@ impl Walker<'_> {
             }
             for o in used {
                 if let Operand::Local(name) = o {
-                    let inside = defined.get(name.as_str()).copied().flatten();
+                    let inside = defined.get(name).copied().flatten();
                     if inside.is_some_and(|l| !self.cfg.loops[l].blocks.contains(&b)) {
-                        escaping.insert(name.clone());
+                        escaping.insert(*name);
                     }
                     // A phi's operand belongs to the edge; loop-closed form uses it just outside.
                     if inside.is_some() && self.cfg.innermost[b] != inside {
-                        escaping.insert(name.clone());
+                        escaping.insert(*name);
                     }
                 }
             }
@@ -106,15 +91,17 @@ impl Walker<'_> {
             }
             for ix in 0..self.function.blocks[b].code.len() {
                 self.work += 1;
-                if self.work > MOST_WORK || self.alg.size() > 2 * MOST_WORK {
-                    return Err(format!("the kernel is too large to follow: more than {MOST_WORK} steps"));
+                if self.work > MOST_STEPS || self.alg.work() > MOST_WORK {
+                    return Err(format!(
+                        "budget: following the kernel takes more than {MOST_STEPS} steps or {MOST_WORK} operations"
+                    ));
                 }
                 let instruction = &self.function.blocks[b].code[ix];
                 if let Ir::Phi(_, incoming) = &instruction.op {
                     if b != header || of.is_none() {
                         let value = self.phi(b, incoming, &edges);
-                        if let Some(name) = &instruction.result {
-                            self.values.insert(name.clone(), value);
+                        if let Some(name) = instruction.result {
+                            self.values[name as usize] = Some(value);
                         }
                     }
                 } else {
@@ -168,7 +155,7 @@ impl Walker<'_> {
     }
 
     /// Both conditions, as a product where that stays small, so that the two sides of a branch add up again.
-    fn along(&mut self, a: &Value, b: &Value) -> Value {
+    pub(super) fn along(&mut self, a: &Value, b: &Value) -> Value {
         if a.0.len() * b.0.len() <= 24 { self.alg.mul(a, b) } else { self.alg.both(a, b) }
     }
 
@@ -177,7 +164,7 @@ impl Walker<'_> {
         let function = self.function;
         let block = &function.blocks[b];
         let cfg = self.cfg;
-        let at = |label: &str| cfg.by_label.get(label).copied().unwrap_or(0);
+        let at = |label: &Name| cfg.by_label.get(label).copied().unwrap_or(0);
         match &block.end {
             End::Jump(l) => vec![(at(l), Value::int(1))],
             End::Branch(c, yes, no) => {
@@ -207,7 +194,7 @@ impl Walker<'_> {
         }
     }
 
-    fn phi(&mut self, b: usize, incoming: &[(Operand, String)], edges: &Edges) -> Val {
+    pub(super) fn phi(&mut self, b: usize, incoming: &[(Operand, Name)], edges: &Edges) -> Val {
         let mut merged: Option<Val> = None;
         for (o, label) in incoming {
             let Some(&p) = self.cfg.by_label.get(label) else { continue };
@@ -220,258 +207,6 @@ impl Walker<'_> {
             });
         }
         merged.unwrap_or(Val::Other(None))
-    }
-
-    fn run_loop(&mut self, l: usize, outside: &Edges) -> Result<Edges, String> {
-        let cfg = self.cfg;
-        let header = cfg.loops[l].header;
-        let function = self.function;
-        let phis: Vec<Phi<'_>> = function.blocks[header]
-            .code
-            .iter()
-            .filter_map(|i| match (&i.result, &i.op) {
-                (Some(name), Ir::Phi(ty, incoming)) => Some((name.as_str(), ty, incoming.as_slice())),
-                _ => None,
-            })
-            .collect();
-        let starts: Vec<Val> =
-            phis.iter().map(|(_, _, incoming)| self.phi(header, incoming, outside)).collect();
-
-        // One quiet iteration with placeholders.
-        let mut varying: HashMap<usize, Rc<str>> = HashMap::new();
-        let mut atoms: Vec<Option<AtomId>>;
-        let mut carried: Vec<Carried>;
-        let mut exits;
-        let mut rounds = 0;
-        let saved = self.values.clone();
-        loop {
-            self.values.clone_from(&saved);
-            atoms = Vec::new();
-            for (i, (name, ty, _)) in phis.iter().enumerate() {
-                let why = varying.get(&i).cloned().or_else(|| self.why(&starts[i]));
-                let (value, atom) = match &starts[i] {
-                    Val::Int(_) => {
-                        let v = self.placeholder(why);
-                        (Val::Int(v.clone()), v.as_atom())
-                    }
-                    Val::Pointer(p) => {
-                        let v = self.placeholder(why);
-                        let at = v.as_atom();
-                        (Val::Pointer(Pointer { offset: v, ..p.clone() }), at)
-                    }
-                    _ => (self.unknown(ty, Some("a value carried by a loop".into())), None),
-                };
-                atoms.push(atom);
-                self.values.insert((*name).to_string(), value);
-            }
-            self.quiet += 1;
-            let outer = std::mem::take(&mut self.conditions);
-            let result = self.region(Some(l));
-            self.conditions = outer;
-            self.quiet -= 1;
-            exits = result?;
-            let diverges = exits.values().find_map(|c| self.why_int(c));
-            carried = Vec::new();
-            for (i, (_, _, incoming)) in phis.iter().enumerate() {
-                let end = self.phi(header, incoming, &exits);
-                carried.push(self.classify(i, &atoms, &starts[i], &end, diverges.as_ref()));
-            }
-            let mut new = false;
-            for (i, c) in carried.iter().enumerate() {
-                if let Carried::Unknown(why) = c {
-                    new |= varying.insert(i, why.clone()).is_none();
-                }
-            }
-            rounds += 1;
-            if !new || rounds > 6 {
-                break;
-            }
-        }
-        self.values = saved;
-
-        // The recorded iteration.
-        let name = phis
-            .iter()
-            .zip(&carried)
-            .find(|(_, c)| matches!(c, Carried::Steps(_)))
-            .map_or("iteration", |((n, _, _), _)| n.split(['.', '-']).next().unwrap_or(n));
-        let counter = self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Loop, count: None });
-        let Some(k) = counter.as_atom() else { return Ok(Edges::new()) };
-        let mut known: HashMap<AtomId, Value> = HashMap::new();
-        for (i, (phi, _, _)) in phis.iter().enumerate() {
-            let (Some(atom), Some(start)) = (atoms[i], integer_of(&starts[i])) else {
-                let v = self.unknown(phis[i].1, Some("a value carried by a loop".into()));
-                self.values.insert((*phi).to_string(), v);
-                continue;
-            };
-            let value = match &carried[i] {
-                Carried::Same => start,
-                Carried::Steps(step) => {
-                    let moved = self.alg.mul(&counter, step);
-                    self.alg.add(&start, &moved)
-                }
-                Carried::Uniform => self.fresh("a value carried by a loop"),
-                Carried::Unknown(why) => self.alg.data(why, true),
-            };
-            known.insert(atom, value.clone());
-            let value = match &starts[i] {
-                Val::Pointer(p) => Val::Pointer(Pointer { offset: value, ..p.clone() }),
-                _ => Val::Int(value),
-            };
-            self.values.insert((*phi).to_string(), value);
-        }
-        let mut guards = Vec::new();
-        let mut known_end = true;
-        for ((_, to), c) in &exits {
-            if *to == header {
-                continue;
-            }
-            let c = self.alg.substitute(c, &mut known);
-            known_end &= self.alg.data_in(&c).is_none();
-            let stays = self.alg.not(&c);
-            guards.push(self.one_later(&stays, k));
-        }
-        let mut trips = None;
-        if known_end && !guards.is_empty() {
-            if guards.iter().all(|g| self.alg.symbols_in(g).iter().all(|&s| s == k)) {
-                trips = self.count_trips(&guards, k);
-            }
-            match trips {
-                Some(n) => self.alg.set_count(k, n),
-                None => drop(self.guards.insert(k, guards.clone())),
-            }
-        }
-        let diverges = guards.iter().any(|g| self.alg.varies(g) || self.alg.data_in(g).is_some());
-        self.enclosing.push(k);
-        self.depth += 1;
-        // Lanes that have left earlier take no part.
-        let mut taking_part = Vec::new();
-        if diverges {
-            taking_part = guards.clone();
-            self.conditions.extend(taking_part.iter().cloned());
-        }
-        let result = self.region(Some(l));
-        let length = self.conditions.len();
-        self.conditions.truncate(length - taking_part.len());
-        self.depth -= 1;
-        self.enclosing.pop();
-        let recorded = result?;
-
-        // What is used afterwards has the last iteration's value.
-        let last = match trips.filter(|_| !diverges && recorded.keys().filter(|e| e.1 != header).count() == 1)
-        {
-            Some(n) => Value::int(i64::try_from(n).unwrap_or(i64::MAX) - 1),
-            None if diverges => self.alg.data("a loop that lanes leave at different times", true),
-            None => self.fresh("the number of iterations of a loop"),
-        };
-        let defined: Vec<String> = cfg.loops[l]
-            .blocks
-            .iter()
-            .flat_map(|&b| function.blocks[b].code.iter().filter_map(|i| i.result.clone()))
-            .filter(|n| self.escaping.contains(n))
-            .collect();
-        let mut at_end = HashMap::from([(k, last)]);
-        for name in defined {
-            if let Some(v) = self.values.get(&name).cloned() {
-                let v = self.substituted(&v, &mut at_end);
-                self.values.insert(name, v);
-            }
-        }
-        // How lanes leave: one way out is taken by all; of several, each by some.
-        let ways: Vec<(usize, usize)> = recorded.keys().copied().filter(|e| e.1 != header).collect();
-        let mut out = Edges::new();
-        let mut rest = Value::int(1);
-        for (i, edge) in ways.iter().enumerate() {
-            let c = if i + 1 == ways.len() {
-                rest.clone()
-            } else {
-                let c = match recorded.get(edge).and_then(|c| self.why_int(c)) {
-                    Some(why) => self.alg.data_in_range(&why, (Some(0), Some(1))),
-                    None => self.flag("a way out of a loop"),
-                };
-                rest = rest.sub(&c);
-                c
-            };
-            out.insert(*edge, c);
-        }
-        Ok(out)
-    }
-
-    fn substituted(&mut self, v: &Val, known: &mut HashMap<AtomId, Value>) -> Val {
-        match v {
-            Val::Int(x) => Val::Int(self.alg.substitute(x, known)),
-            Val::Pointer(p) => {
-                Val::Pointer(Pointer { offset: self.alg.substitute(&p.offset, known), ..p.clone() })
-            }
-            Val::Vector(c) => Val::Vector(Rc::new(c.iter().map(|v| self.substituted(v, known)).collect())),
-            other => other.clone(),
-        }
-    }
-
-    fn placeholder(&mut self, why: Option<Rc<str>>) -> Value {
-        match why {
-            Some(why) => self.alg.data(&why, true),
-            None => self.fresh("a loop-carried value"),
-        }
-    }
-
-    fn classify(
-        &mut self,
-        i: usize,
-        atoms: &[Option<AtomId>],
-        start: &Val,
-        end: &Val,
-        diverges: Option<&Rc<str>>,
-    ) -> Carried {
-        let same_base = match (start, end) {
-            (Val::Pointer(a), Val::Pointer(b)) => a.base == b.base,
-            (Val::Int(_), Val::Int(_)) => true,
-            _ => false,
-        };
-        let (Some(atom), Some(value), true) = (atoms[i], integer_of(end), same_base) else {
-            return Carried::Unknown("a value carried by a loop".into());
-        };
-        let step = value.sub(&of_atom(atom));
-        if step == Value::int(0) {
-            return Carried::Same;
-        }
-        let mine: BTreeSet<AtomId> = atoms.iter().flatten().copied().collect();
-        let depends = self.alg.closure([&step]).into_iter().any(|a| mine.contains(&a));
-        if !depends && self.alg.data_in(&step).is_none() {
-            return Carried::Steps(step);
-        }
-        let why = self.why_int(&value).or_else(|| self.why(start)).or_else(|| diverges.cloned());
-        why.map_or(Carried::Uniform, Carried::Unknown)
-    }
-
-    /// `g` one iteration earlier, or true in the first.
-    fn one_later(&mut self, g: &Value, k: AtomId) -> Value {
-        let counter = of_atom(k);
-        let mut known = HashMap::from([(k, counter.sub(&Value::int(1)))]);
-        let earlier = self.alg.substitute(g, &mut known);
-        let first = self.alg.apply(Op::Eq(Int::U32), &[counter, Value::int(0)]);
-        self.alg.either(&first, &earlier)
-    }
-
-    fn count_trips(&self, guards: &[Value], k: AtomId) -> Option<u64> {
-        let mut tape = Tape::new(&self.alg, &guards.iter().collect::<Vec<_>>());
-        for at in 0..MOST_TRIPS {
-            tape.set(k, at);
-            tape.run();
-            let lanes: Vec<Evaluated> = (0..guards.len()).map(|g| tape.root(g)).collect();
-            if !(0..self.alg.lanes()).any(|l| lanes.iter().all(|g| g.at(l) != 0)) {
-                return Some(at as u64);
-            }
-        }
-        None
-    }
-}
-
-fn integer_of(v: &Val) -> Option<Value> {
-    match v {
-        Val::Int(v) => Some(v.clone()),
-        Val::Pointer(p) => Some(p.offset.clone()),
-        _ => None,
     }
 }
 

@@ -269,6 +269,7 @@ impl<'a> Walker<'a> {
 
     fn record(&mut self, m: &Memory, kind: AccessKind, width: u64, span: naga::Span) {
         self.push_site(RawSite {
+            assumed: None,
             span: range(span),
             index_span: m.index_span.filter(|s| s.is_defined()).map(range),
             buffer: self.global_name(m.global),
@@ -311,6 +312,7 @@ impl<'a> Walker<'a> {
             }
         };
         let site = RawSite {
+            assumed: None,
             span: range(span),
             index_span: None,
             buffer: name,
@@ -351,6 +353,7 @@ impl<'a> Walker<'a> {
         conditions.push(taking_part);
         let offset = self.alg.add(&m.offset, &pitch);
         let site = RawSite {
+            assumed: None,
             span: range(span),
             index_span: None,
             buffer: self.global_name(m.global),

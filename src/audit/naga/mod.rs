@@ -161,7 +161,14 @@ pub(crate) fn walk(
     let args: Vec<Val> = ep.function.arguments.iter().map(|a| walker.argument(a)).collect();
     walker.call(&ep.function, ep_info, args)?;
     let Walker { alg, sites, guards, .. } = walker;
-    Ok(Walked { name: ep.name.clone(), algebra: alg, sites, guards })
+    Ok(Walked {
+        name: ep.name.clone(),
+        algebra: alg,
+        sites,
+        guards,
+        memo: Default::default(),
+        spent: Default::default(),
+    })
 }
 
 impl<'a> Walker<'a> {
