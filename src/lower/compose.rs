@@ -144,7 +144,10 @@ pub fn compose(
 /// - defined names are replaced wherever they stand as words, as in C;
 /// - names that are not defined are 0 in `#if`;
 /// - `#import name` is the text of `name.wgsl`, once;
-/// - `enable subgroups;` is left out: naga has subgroups without it.
+/// - a directive that ends in a backslash goes on in the next line;
+/// - a comment that is nothing but a defined name stands for the name's text if that has several lines;
+/// - a name in `defines` keeps its value whatever the text says: it is the host's;
+/// - `subgroups` is left out of `enable`: naga has subgroups without it.
 pub fn compose_foreign(
     name: &str,
     text: &str,
@@ -163,6 +166,7 @@ fn compose_in(
 ) -> Result<Composed, ComposeError> {
     let mut c = Composer {
         defines: defines.clone(),
+        given: if foreign { defines.clone() } else { Defines::new() },
         files,
         out: Output::default(),
         included: BTreeSet::new(),
@@ -191,7 +195,22 @@ impl Output {
         ix as u32
     }
 
-    fn push(&mut self, text: &str, file_ix: u32, line: u32, shifts: Vec<(u32, u32)>) {
+    /// Adds a line; one that a value with line breaks was put into, as the lines that it has become.
+    fn push(&mut self, text: &str, file_ix: u32, line: u32, mut shifts: Vec<(u32, u32)>) {
+        let mut text = text;
+        while let Some((first, rest)) = text.split_once('\n') {
+            let cut = first.len() as u32 + 1;
+            let at = shifts.partition_point(|s| s.0 < cut);
+            let later = shifts.split_off(at);
+            let origin = later.first().map_or(0, |s| s.1);
+            self.push_line(first, file_ix, line, shifts);
+            shifts = std::iter::once((0, origin)).chain(later.iter().map(|s| (s.0 - cut, s.1))).collect();
+            text = rest;
+        }
+        self.push_line(text, file_ix, line, shifts);
+    }
+
+    fn push_line(&mut self, text: &str, file_ix: u32, line: u32, shifts: Vec<(u32, u32)>) {
         self.line_starts.push(self.text.len() as u32);
         self.lines.push(Line { file_ix, line, shifts });
         self.text.push_str(text);
@@ -205,6 +224,8 @@ impl Output {
 
 struct Composer<'a> {
     defines: Defines,
+    /// Names that the text can't redefine.
+    given: Defines,
     files: &'a dyn Files,
     out: Output,
     included: BTreeSet<String>,
@@ -248,7 +269,14 @@ impl Composer<'_> {
             let directive = directive.trim_start();
             let end = directive.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(directive.len());
             let (word, argument) = directive.split_at(end);
-            let argument = strip_comment(argument).trim();
+            let mut argument = strip_comment(argument).trim().to_string();
+            while self.foreign && argument.ends_with('\\') {
+                argument.pop();
+                let Some((_, more)) = lines.get(i) else { break };
+                i += 1;
+                argument.push_str(strip_comment(more).trim());
+            }
+            let argument = argument.as_str();
             match word {
                 "if" | "ifdef" | "ifndef" => {
                     let holds = active
@@ -328,8 +356,11 @@ impl Composer<'_> {
                         return Err(at(line, "`#define` needs a name".into()));
                     }
                     let (value, _) = self.substitute(value.trim()).map_err(|m| at(line, m))?;
-                    self.defines.set(name, value);
+                    if self.given.get(name).is_none() {
+                        self.defines.set(name, value);
+                    }
                 }
+                "undef" if self.given.get(argument).is_some() => {}
                 "undef" => drop(self.defines.0.remove(argument)),
                 "error" => return Err(at(line, argument.to_string())),
                 _ => return Err(at(line, format!("unknown directive `#{word}`"))),
@@ -409,8 +440,13 @@ impl Composer<'_> {
             return Ok((text, shifts));
         }
         let code = strip_comment(&text);
-        if code.trim() == "enable subgroups;" {
-            return Ok((String::new(), Vec::new()));
+        if let Some(kept) = without_subgroups(code) {
+            return Ok((kept, Vec::new()));
+        }
+        // A place for text of several lines, held open by a comment.
+        let held = text[code.len()..].trim_start_matches('/').trim();
+        if let Some(value) = self.defines.get(held).filter(|v| code.trim().is_empty() && v.contains('\n')) {
+            return Ok((value.to_string(), Vec::new()));
         }
         // Columns move relative to `text`; where that itself was substituted, its own map goes on.
         let origin = |at: usize| match shifts.iter().rev().find(|(here, _)| *here as usize <= at) {
@@ -505,6 +541,16 @@ impl<'a> Words<'a> {
     }
 }
 
+/// An `enable` directive without `subgroups`, if it has that.
+fn without_subgroups(code: &str) -> Option<String> {
+    let list = code.trim().strip_prefix("enable ")?.strip_suffix(';')?;
+    let kept: Vec<&str> = list.split(',').map(str::trim).filter(|e| *e != "subgroups").collect();
+    if kept.len() == list.split(',').count() {
+        return None;
+    }
+    Some(if kept.is_empty() { String::new() } else { format!("enable {};", kept.join(", ")) })
+}
+
 fn strip_comment(text: &str) -> &str {
     text.split_once("//").map_or(text, |(code, _)| code)
 }
@@ -551,6 +597,16 @@ mod tests {
         assert_eq!(c.locate(at), Location { file: "m.wgsl".into(), line: 5, column: 14 });
         let circular = compose_foreign("m", "#define A B\n#define B A\nA", &Defines::new(), &files);
         assert!(circular.is_err());
+    }
+
+    #[test]
+    fn the_host_has_the_last_word_and_values_may_have_lines() {
+        let given = Defines::new().with("T", "f16").with("body", "a = 1;\nb = 2;\nc = 3;");
+        let source = "#define T f32\n#undef T\n#if defined(M) \\\n  || defined(T)\nenable f16, subgroups;\n{{ body }} T\n// body\nend\n#endif";
+        let c = compose_foreign("m.wgsl", source, &given, &Map(&[])).unwrap();
+        assert_eq!(c.text, "enable f16;\na = 1;\nb = 2;\nc = 3; f16\na = 1;\nb = 2;\nc = 3;\nend\n");
+        let line = |needle: &str| c.locate(c.text.find(needle).unwrap() as u32).line;
+        assert_eq!([line("enable"), line("a ="), line("c ="), line("end")], [5, 6, 6, 8]);
     }
 
     #[test]
