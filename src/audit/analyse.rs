@@ -7,7 +7,7 @@ use super::finding::{Finding, Label};
 use super::report::{Kernel, Report, Site};
 use super::rules::{self, Context};
 use super::settings::Settings;
-use super::site::Walked;
+use super::site::{Place, Walked};
 use super::suppress::Suppressions;
 use crate::lower::{Composed, Lowered};
 
@@ -170,10 +170,14 @@ fn merge_places(all: Vec<Classified>, locate: &dyn Fn(&std::ops::Range<usize>) -
                 let confidence = into.confidence.min(c.confidence);
                 let assumptions: std::collections::BTreeSet<String> =
                     into.assumptions.iter().chain(&c.assumptions).cloned().collect();
-                if severity_of(c.pattern) > severity_of(into.pattern) {
-                    *into = c;
+                let mut copies = std::mem::take(&mut into.copies);
+                let worse = severity_of(c.pattern) > severity_of(into.pattern);
+                let other = if worse { std::mem::replace(into, c) } else { c };
+                if let (Place::Offset(v), true) = (other.raw.place, copies.len() < MOST_COPIES) {
+                    copies.push(v);
                 }
                 into.sums = sums;
+                into.copies = copies;
                 into.confidence = confidence;
                 into.assumptions = assumptions.into_iter().collect();
             }
@@ -181,6 +185,9 @@ fn merge_places(all: Vec<Classified>, locate: &dyn Fn(&std::ops::Range<usize>) -
     }
     merged
 }
+
+/// Most copies of an access whose offsets are kept.
+const MOST_COPIES: usize = 64;
 
 fn severity_of(p: Pattern) -> u8 {
     match p {

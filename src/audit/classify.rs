@@ -92,6 +92,8 @@ pub(crate) struct Classified {
     pub(crate) reason: Option<String>,
     /// A loop counter along which each lane walks contiguous memory, and its step in bytes.
     pub(crate) walk: Option<(String, i64)>,
+    /// Offsets of other copies of the access, by inlining or unrolling.
+    pub(crate) copies: Vec<Value>,
 }
 
 impl Classified {
@@ -144,6 +146,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         bank_ways: None,
         reason: None,
         walk: None,
+        copies: Vec::new(),
     };
     let offset = match &raw.place {
         Place::Offset(v) => v,
@@ -205,7 +208,8 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
     if matches!(out.pattern, Pattern::Strided | Pattern::Rows) {
         match symbolic_stride(alg, offset, form.pair) {
             Some(symbol) => out.stride_symbol = Some(symbol),
-            None => out.stride_bytes = form.stride,
+            // A distance that comes from a made-up value says nothing.
+            None => out.stride_bytes = form.stride.filter(|_| counted.real),
         }
     }
     if out.pattern == Pattern::Strided {

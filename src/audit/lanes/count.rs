@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::algebra::Algebra;
+use super::algebra::{Algebra, SymbolKind};
 use super::enumerate::{Access, Assumption, Coverage, Requests};
 use crate::exec::{BLOCK_SIZES, Traffic};
 
@@ -50,6 +50,8 @@ pub(crate) struct Counted {
     pub(crate) assumptions: BTreeSet<Assumption>,
     /// The first request with the most active lanes: lane and byte offset.
     pub(crate) example: Vec<(usize, i64)>,
+    /// Whether the distances between lanes are real: they don't change with the values made up for unknowns.
+    pub(crate) real: bool,
     /// Operations on lanes that it took.
     pub(crate) work: u64,
 }
@@ -73,7 +75,24 @@ pub(crate) fn count(
             banks.ways(&Requests::collect(algebra, access, banks.period(), budget), width)
         }
     });
-    (blocks_of(requests, width), ways)
+    let unknown = algebra.symbols_in(access.offset).iter().any(|&s| {
+        algebra
+            .symbol_of(s)
+            .is_some_and(|s| s.count.is_none() && matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded))
+    });
+    let mut counted = blocks_of(requests, width);
+    if unknown && counted.example.len() > 1 {
+        let other = Requests::collect_with(algebra, access, LINE, budget / 16, 3);
+        counted.real = distances(&counted.example) == distances(&other.shapes.example);
+        counted.work += other.work;
+    }
+    (counted, ways)
+}
+
+/// Byte offsets of a request's lanes, less the first.
+fn distances(request: &[(usize, i64)]) -> Vec<(usize, i64)> {
+    let first = request.first().map_or(0, |r| r.1);
+    request.iter().map(|&(lane, at)| (lane, at.wrapping_sub(first))).collect()
 }
 
 fn blocks_of(requests: Requests, width: u64) -> Counted {
@@ -87,7 +106,7 @@ fn blocks_of(requests: Requests, width: u64) -> Counted {
         sums.add(&one, weight);
     });
     let Requests { coverage, assumptions, shapes, work, .. } = requests;
-    Counted { sums, coverage, assumptions, example: shapes.example, work }
+    Counted { sums, coverage, assumptions, example: shapes.example, real: true, work }
 }
 
 /// A banked memory: `banks` banks of `bank_bytes` each, one word per bank and cycle.

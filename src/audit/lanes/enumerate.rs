@@ -97,12 +97,23 @@ impl Requests {
     /// Collects the requests with at least one active lane. Offsets count modulo nothing: their residue modulo
     /// `modulus` and their differences are meaningful. `budget` bounds the number of points times lanes.
     pub(super) fn collect(algebra: &Algebra, access: Access<'_>, modulus: i64, budget: usize) -> Self {
+        Self::collect_with(algebra, access, modulus, budget, 1)
+    }
+
+    /// With other made-up values of what is not known: `scale` times larger.
+    pub(super) fn collect_with(
+        algebra: &Algebra,
+        access: Access<'_>,
+        modulus: i64,
+        budget: usize,
+        scale: i64,
+    ) -> Self {
         let mut plan = Plan {
             algebra,
             access,
             modulus,
             shifting: Vec::new(),
-            stand_ins: stand_ins(algebra, access),
+            stand_ins: stand_ins(algebra, access, scale),
             steps: RefCell::default(),
             coverage: Coverage::Complete,
             assumptions: BTreeSet::new(),
@@ -137,11 +148,11 @@ impl Requests {
 }
 
 /// Made-up values of unknown parameters: large, and different for each.
-fn stand_ins(algebra: &Algebra, access: Access<'_>) -> HashMap<AtomId, i64> {
+fn stand_ins(algebra: &Algebra, access: Access<'_>, scale: i64) -> HashMap<AtomId, i64> {
     let guards = access.enclosing.iter().filter_map(|id| access.guards.get(id)).flatten();
     let roots = std::iter::once(access.offset).chain(access.conditions).chain(guards);
     let symbols: BTreeSet<AtomId> = roots.flat_map(|v| algebra.symbols_in(v)).collect();
-    symbols.into_iter().zip(0i64..).map(|(id, n)| (id, (1021 + 97 * (n % 512)) * 128)).collect()
+    symbols.into_iter().zip(0i64..).map(|(id, n)| (id, (1021 + 97 * (n % 512)) * 128 * scale)).collect()
 }
 
 fn product(lists: &[Weighted]) -> usize {

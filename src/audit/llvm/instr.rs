@@ -61,7 +61,10 @@ impl Walker<'_> {
 
     pub(super) fn instruction(&mut self, i: &Instruction) {
         if let Some(id) = i.debug
-            && *self.places.entry(id).or_insert_with(|| self.ir.locations.place(id).is_some())
+            && *self
+                .places
+                .entry(id)
+                .or_insert_with(|| self.ir.locations.place(id).is_some_and(|p| p.line > 0))
         {
             self.last_place = id;
         }

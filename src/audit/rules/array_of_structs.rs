@@ -1,7 +1,7 @@
 //! One field of each struct.
 
 use super::{Context, Rule, number};
-use crate::audit::classify::Pattern;
+use crate::audit::classify::{Classified, Pattern};
 use crate::audit::finding::{Finding, Severity};
 
 pub(super) const RULE: Rule = Rule {
@@ -28,10 +28,16 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
     check,
 };
 
+/// Whether consecutive lanes touch a part of consecutive structs.
+pub(super) fn one_per_lane(site: &Classified) -> bool {
+    let record = site.raw.record.as_ref();
+    record.is_some_and(|r| r.stride > site.raw.width && site.stride_bytes == i64::try_from(r.stride).ok())
+}
+
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
     let sites = ctx.global().filter(|s| matches!(s.pattern, Pattern::Strided | Pattern::Sequential));
     for site in sites {
-        let Some(record) = &site.raw.record else { continue };
+        let Some(record) = site.raw.record.as_ref().filter(|_| one_per_lane(site)) else { continue };
         let Some(efficiency) = ctx.efficiency(site) else { continue };
         if efficiency > 0.9 || site.pattern == Pattern::Sequential {
             continue;

@@ -18,7 +18,7 @@ mod vector_width;
 
 use super::classify::Classified;
 use super::finding::{Finding, Label, Severity};
-use super::lanes::{Algebra, Lanes, Value};
+use super::lanes::{Algebra, AtomId, Lanes, SymbolKind, Value};
 use super::settings::Settings;
 use super::site::{Place, Space};
 use crate::exec::BLOCK_SIZES;
@@ -170,18 +170,46 @@ impl Context<'_> {
         let (Some(stride), Place::Offset(mine)) = (site.stride_bytes, &site.raw.place) else { return 0.0 };
         let mut bytes = std::collections::BTreeSet::new();
         for other in self.sites {
-            let Place::Offset(theirs) = &other.raw.place else { continue };
             if other.raw.buffer != site.raw.buffer || other.raw.kind != site.raw.kind {
                 continue;
             }
-            let Some(distance) = theirs.sub(mine).as_int().filter(|d| d.unsigned_abs() < 4096) else {
-                continue;
+            let first = match &other.raw.place {
+                Place::Offset(v) => Some(v),
+                Place::Unknown(_) => None,
             };
-            bytes.extend(
-                (0..other.raw.width.min(256) as i64).map(|b| (distance + b).rem_euclid(stride.max(1))),
-            );
+            for theirs in first.into_iter().chain(&other.copies) {
+                let Some(distance) = theirs.sub(mine).as_int().filter(|d| d.unsigned_abs() < 4096) else {
+                    continue;
+                };
+                bytes.extend(
+                    (0..other.raw.width.min(256) as i64).map(|b| (distance + b).rem_euclid(stride.max(1))),
+                );
+            }
         }
         bytes.len() as f64 / stride.max(1) as f64
+    }
+
+    /// Whether every index of the access is multiplied by a parameter of its own, as in code for tensors of any
+    /// layout: then it is for the host to say which of them is 1.
+    fn any_layout(&self, site: &Classified) -> bool {
+        let Place::Offset(v) = &site.raw.place else { return false };
+        let parameter = |a: &AtomId| {
+            self.algebra.symbol_of(*a).is_some_and(|s| {
+                s.count.is_none() && matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded)
+            })
+        };
+        let mut strides = std::collections::BTreeSet::new();
+        for (m, c) in v.0.iter() {
+            let uniform = matches!(c, Lanes::Uniform(_));
+            match m.iter().find(|a| parameter(a)) {
+                // A parameter by itself is where the tensor begins.
+                Some(_) if uniform && m.len() == 1 => {}
+                Some(stride) => drop(strides.insert(*stride)),
+                None if m.is_empty() && uniform => {}
+                None => return false,
+            }
+        }
+        strides.len() > 1
     }
 
     /// The distance between lanes, for people.

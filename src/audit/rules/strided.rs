@@ -28,20 +28,28 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
 };
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
-    for site in ctx.global().filter(|s| s.pattern == Pattern::Strided && s.raw.record.is_none()) {
+    for site in
+        ctx.global().filter(|s| s.pattern == Pattern::Strided && !super::array_of_structs::one_per_lane(s))
+    {
         let Some(efficiency) = ctx.efficiency(site) else { continue };
         if efficiency > 0.6 {
             continue;
         }
         let few = site.distinct < 8;
         let covered = site.stride_bytes.is_some_and(|s| s <= 64) && ctx.covered(site) > 0.7;
-        let severity = if few || covered { Severity::Info } else { Severity::Warning };
+        // Where the host gives the stride of each dimension, one of them is 1 as a rule.
+        let any_layout = site.raw.assumed.is_some() || ctx.any_layout(site);
+        let severity = if few || covered || any_layout { Severity::Info } else { Severity::Warning };
         let stride = ctx.stride_text(site);
         let message = format!("lanes of a subgroup are {stride} apart in `{}`", site.raw.buffer);
         let mut finding =
             ctx.finding(RULE.name, severity, site, message, &format!("{stride} from lane to lane"));
         if covered {
             finding.notes.push("neighbouring accesses use the rest of each block".into());
+        } else if any_layout {
+            finding
+                .notes
+                .push("contiguous if the host passes a stride of 1 for the index that differs".into());
         } else if !few {
             finding.notes.push(
                 "help: let the index that differs between lanes be the one that is not multiplied, or store the \
