@@ -1,5 +1,5 @@
 // Twin of wgsl/attention/naive.wgsl: softmaxed scores through memory; a threadgroup per query and head, a
-// thread per key row. THREADS threads per threadgroup.
+// thread per key row, two elements at a time. THREADS threads per threadgroup.
 #include <metal_stdlib>
 using namespace metal;
 #include "common/attention.metal"
@@ -15,22 +15,24 @@ kernel void main_(
     uint3 group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_threadgroup]]
 ) {
-    threadgroup float query_row[HEAD_DIM];
+    threadgroup float2 query_row[HEAD_DIM / 2];
     threadgroup float reduced[THREADS];
     const uint query = group.x;
     const uint head = group.y;
     const uint n = visible_keys(params, query);
     device float* row_scores = scores + (head * params.n_queries + query) * params.score_stride;
-    device const elem* q_row = q + query * params.q_token_stride + head * params.q_head_stride;
-    for (uint d = lane; d < HEAD_DIM; d += THREADS) {
-        query_row[d] = float(q_row[d]);
+    device const elem2* q_row =
+        (device const elem2*)(q + query * params.q_token_stride + head * params.q_head_stride);
+    for (uint d = lane; d < HEAD_DIM / 2; d += THREADS) {
+        query_row[d] = float2(q_row[d]);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint key = lane; key < n; key += THREADS) {
-        device const elem* row = k + head / params.group * params.kv_head_stride + key * params.kv_token_stride;
+        const uint base = head / params.group * params.kv_head_stride + key * params.kv_token_stride;
+        device const elem2* row = (device const elem2*)(k + base);
         float score = 0.0f;
-        for (uint d = 0; d < HEAD_DIM; d++) {
-            score += query_row[d] * float(row[d]);
+        for (uint d = 0; d < HEAD_DIM / 2; d++) {
+            score += dot(query_row[d], float2(row[d]));
         }
         score *= params.scale;
 #if MASK

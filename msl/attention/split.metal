@@ -17,9 +17,16 @@ static inline Row load_row(device const elem* base, uint own) {
         const uint vec_ix = own + i * LANES;
         for (uint p = 0; p < PARTS; p++) {
             row.parts[i * PARTS + p] = float4(0.0f);
-            if (vec_ix < HEAD_DIM / PER_VEC) {
-                row.parts[i * PARTS + p] = float4(((device const elem4*)base)[vec_ix * PARTS + p]);
-            }
+        }
+        if (vec_ix < HEAD_DIM / PER_VEC) {
+            // One load of 16 bytes, whatever the element.
+            const uint4 vector = ((device const uint4*)base)[vec_ix];
+#if F16
+            row.parts[i * PARTS] = float4(as_type<half4>(vector.xy));
+            row.parts[i * PARTS + 1] = float4(as_type<half4>(vector.zw));
+#else
+            row.parts[i * PARTS] = as_type<float4>(vector);
+#endif
         }
     }
     return row;

@@ -19,10 +19,8 @@ kernel void main_(
     device const elem* column = v + head / params.group * params.kv_head_stride + 2 * lane;
     float2 sum = float2(0.0f);
     for (uint key = 0; key < n; key++) {
-        device const elem* pair = column + key * params.kv_token_stride;
-        sum += row_scores[key] * float2(float(pair[0]), float(pair[1]));
+        sum += row_scores[key] * float2(*(device const elem2*)(column + key * params.kv_token_stride));
     }
     device elem* out = output + query * params.q_token_stride + head * params.q_head_stride + 2 * lane;
-    out[0] = elem(sum.x);
-    out[1] = elem(sum.y);
+    *(device elem2*)out = elem2(sum);
 }

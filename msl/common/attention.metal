@@ -2,9 +2,11 @@
 // Elements are half with F16 = 1, else float. Scores are in units of log2.
 #if F16
 typedef half elem;
+typedef half2 elem2;
 typedef half4 elem4;
 #else
 typedef float elem;
+typedef float2 elem2;
 typedef float4 elem4;
 #endif
 

@@ -278,33 +278,39 @@ inline simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T x) {
   m.marlin_elements = vec<T, 2>(x);
   return m;
 }
+// The lane of a row and column.
+inline uint marlin_matrix_lane(uint row, uint column) {
+  return (row >> 2) << 4 | (column >> 2) << 3 | (row & 3) << 1 | ((column >> 1) & 1);
+}
+// This lane's two elements of the transposed matrix.
+template <class T>
+inline vec<T, 2> marlin_transposed(vec<T, 2> mine, uint row, uint column) {
+  struct pair {
+    T e[2];
+  };
+  auto g = marlin::gather(pair{{mine[0], mine[1]}});
+  pair first = g[marlin_matrix_lane(column, row)], second = g[marlin_matrix_lane(column + 1, row)];
+  return vec<T, 2>(first.e[row & 1], second.e[row & 1]);
+}
+// Neighbours in memory are one access, as one lane's share of the matrix, transposed or not.
 template <class T, int C, int R>
 inline void simdgroup_load(thread simdgroup_matrix<T, C, R>& m, const T* from, ulong per_row = C,
                            ulong2 origin = ulong2(0), bool transposed = false) {
   ulong r = m.row(), c = m.column();
   const T* base = from + origin.v[1] * per_row + origin.v[0];
-  if (transposed) {
-    m.marlin_elements[0] = base[c * per_row + r];
-    m.marlin_elements[1] = base[(c + 1) * per_row + r];
-  } else {
-    // Neighbours in one access, as one lane's share of the matrix.
-    T pair[2];
-    __builtin_memcpy(pair, base + (r * per_row + c), sizeof(pair));
-    m.marlin_elements = vec<T, 2>(pair[0], pair[1]);
-  }
+  T pair[2];
+  __builtin_memcpy(pair, base + (r * per_row + c), sizeof(pair));
+  m.marlin_elements = vec<T, 2>(pair[0], pair[1]);
+  if (transposed) m.marlin_elements = marlin_transposed(m.marlin_elements, uint(r), uint(c));
 }
 template <class T, int C, int R>
 inline void simdgroup_store(simdgroup_matrix<T, C, R> m, T* to, ulong per_row = C,
                             ulong2 origin = ulong2(0), bool transposed = false) {
   ulong r = m.row(), c = m.column();
   T* base = to + origin.v[1] * per_row + origin.v[0];
-  if (transposed) {
-    base[c * per_row + r] = m.marlin_elements[0];
-    base[(c + 1) * per_row + r] = m.marlin_elements[1];
-  } else {
-    T pair[2] = {m.marlin_elements[0], m.marlin_elements[1]};
-    __builtin_memcpy(base + (r * per_row + c), pair, sizeof(pair));
-  }
+  if (transposed) m.marlin_elements = marlin_transposed(m.marlin_elements, uint(r), uint(c));
+  T pair[2] = {m.marlin_elements[0], m.marlin_elements[1]};
+  __builtin_memcpy(base + (r * per_row + c), pair, sizeof(pair));
 }
 
 // d = a·b + c, summed in float and rounded once.
@@ -320,8 +326,8 @@ inline void simdgroup_multiply_accumulate(thread simdgroup_matrix<D, 8, 8>& d, s
   uint row = d.row(), column = d.column();
   float sum0 = float(c.marlin_elements[0]), sum1 = float(c.marlin_elements[1]);
   for (uint k = 0; k < 8; k++) {
-    pair left = g[(row >> 2) << 4 | (k >> 2) << 3 | (row & 3) << 1 | ((k >> 1) & 1)];
-    pair right = g[(k >> 2) << 4 | (column >> 2) << 3 | (k & 3) << 1 | ((column >> 1) & 1)];
+    pair left = g[marlin_matrix_lane(row, k)];
+    pair right = g[marlin_matrix_lane(k, column)];
     sum0 += float(left.a[k & 1]) * float(right.b[0]);
     sum1 += float(left.a[k & 1]) * float(right.b[1]);
   }
