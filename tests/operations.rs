@@ -235,32 +235,35 @@ fn specs_name_the_argument_that_is_wrong() {
     let experts =
         |tokens, top_k, x| expert_gemm::Spec::new(mixture(tokens, 8, top_k), fp4, 1.0, x, f32).map(|_| ());
     let refused: Vec<(&str, Result<(), Refusal>)> = vec![
-        ("out is u32", dequant::Spec::new(fp4, 1.0, u32).map(|_| ())),
-        ("tensor_scale", dequant::Spec::new(fp4, f32::NAN, f16).map(|_| ())),
+        ("`out` is u32", dequant::Spec::new(fp4, 1.0, u32).map(|_| ())),
+        ("`tensor_scale`", dequant::Spec::new(fp4, f32::NAN, f16).map(|_| ())),
         ("batch", gemv::Spec::new(fp4, 1.0, 0, f16).map(|_| ())),
         ("batch", gemv::Spec::new(fp4, 1.0, gemv::MAX_BATCH + 1, f16).map(|_| ())),
         ("activations", gemv::Spec::new(fp4, 1.0, 1, u32).map(|_| ())),
-        ("m is 0", gemm::Spec::new(0, fp4, 1.0, f16, f32).map(|_| ())),
+        ("`m` is 0", gemm::Spec::new(0, fp4, 1.0, f16, f32).map(|_| ())),
         (
-            "head_dim",
+            "`head_dim`",
             attention::Spec::new(attention::Shape { head_dim: 96, ..shape }, f16, plain).map(|_| ()),
         ),
-        ("kv_heads", attention::Spec::new(attention::Shape { kv_heads: 3, ..shape }, f16, plain).map(|_| ())),
-        ("top_k", router::Spec::new(routes(1, 8, 9), f16, true).map(|_| ())),
-        ("experts", router::Spec::new(routes(1, router::MAX_EXPERTS + 1, 1), f16, true).map(|_| ())),
-        ("top_k", experts(1, 9, f16)),
-        ("n_tokens", experts(0, 1, f16)),
-        ("x is u32", experts(1, 1, u32)),
+        (
+            "`kv_heads`",
+            attention::Spec::new(attention::Shape { kv_heads: 3, ..shape }, f16, plain).map(|_| ()),
+        ),
+        ("`top_k`", router::Spec::new(routes(1, 8, 9), f16, true).map(|_| ())),
+        ("`experts`", router::Spec::new(routes(1, router::MAX_EXPERTS + 1, 1), f16, true).map(|_| ())),
+        ("`top_k`", experts(1, 9, f16)),
+        ("`n_tokens`", experts(0, 1, f16)),
+        ("`x` is u32", experts(1, 1, u32)),
     ];
     for (argument, result) in refused {
         let message = result.expect_err(argument).to_string();
-        assert!(message.contains(argument), "`{argument}` is not in: {message}");
+        assert!(message.contains(argument), "{argument} is not in: {message}");
     }
     // Rows of pairs are `top_k` times as many.
     let spec =
         expert_gemm::Spec::new(mixture(1 << 25, 8, 2), weights(32, 64, Format::Fp4), 1.0, f16, f32).unwrap();
     let pairs = spec.with_rows(expert_gemm::Rows::Pair, expert_gemm::Rows::Pair);
-    assert!(pairs.unwrap_err().to_string().starts_with("x has"));
+    assert!(pairs.unwrap_err().to_string().starts_with("`x` has"));
 }
 
 /// What a device cannot bind or start is refused when a variant is chosen, so that another may serve.

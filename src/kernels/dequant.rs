@@ -69,10 +69,10 @@ impl Spec {
     /// `out` is no float; `tensor_scale` is not finite. The message names the argument.
     pub fn new(weights: WeightSpec, tensor_scale: f32, out: Elem) -> Result<Self, Refusal> {
         if out == Elem::U32 {
-            return Err(Refusal("out is u32: results are f16 or f32".into()));
+            return Err(Refusal("`out` is u32: results are f16 or f32".into()));
         }
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("tensor_scale is {tensor_scale}: it must be finite")));
+            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         Ok(Self { weights, tensor_scale, out })
     }

@@ -106,14 +106,14 @@ impl Spec {
         let Mixture { n_tokens: tokens, top_k, experts } = mixture;
         for (name, value) in [("n_tokens", tokens), ("top_k", top_k), ("experts", experts)] {
             if value == 0 {
-                return Err(Refusal(format!("{name} is 0: there is at least one")));
+                return Err(Refusal(format!("`{name}` is 0: there is at least one")));
             }
         }
         if experts > MAX_EXPERTS {
-            return Err(Refusal(format!("experts is {experts}: at most {MAX_EXPERTS} are supported")));
+            return Err(Refusal(format!("`experts` is {experts}: at most {MAX_EXPERTS} are supported")));
         }
         if top_k > experts {
-            return Err(Refusal(format!("top_k is {top_k}, but there are only {experts} experts")));
+            return Err(Refusal(format!("`top_k` is {top_k}, but there are only {experts} experts")));
         }
         let shape = expert.shape();
         let pairs = u64::from(tokens) * u64::from(top_k);
@@ -123,21 +123,21 @@ impl Spec {
         ] {
             if elements > u64::from(u32::MAX) {
                 return Err(Refusal(format!(
-                    "{name} has {elements} elements: at most 2^32 - 1 can be indexed"
+                    "`{name}` has {elements} elements: at most 2^32 - 1 can be indexed"
                 )));
             }
         }
         for (name, elem) in [("x", x), ("y", y)] {
             if elem == Elem::U32 {
-                return Err(Refusal(format!("{name} is u32: activations and results are f16 or f32")));
+                return Err(Refusal(format!("`{name}` is u32: activations and results are f16 or f32")));
             }
         }
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("tensor_scale is {tensor_scale}: it must be finite")));
+            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         let weights = Shape::new(experts as usize * shape.n(), shape.k())
             .and_then(|all| WeightSpec::new(all, expert.format(), expert.group()))
-            .map_err(|e| Refusal(format!("experts: {e}")))?;
+            .map_err(|e| Refusal(format!("`experts`: {e}")))?;
         let (x_rows, y_rows) = (Rows::Token, Rows::Token);
         Ok(Self { tokens, top_k, experts, weights, tensor_scale, x, y, x_rows, y_rows })
     }
@@ -149,7 +149,7 @@ impl Spec {
     pub fn with_rows(self, x_rows: Rows, y_rows: Rows) -> Result<Self, Refusal> {
         let elements = u64::from(self.rows_of(x_rows)) * u64::from(self.k());
         if elements > u64::from(u32::MAX) {
-            return Err(Refusal(format!("x has {elements} elements: at most 2^32 - 1 can be indexed")));
+            return Err(Refusal(format!("`x` has {elements} elements: at most 2^32 - 1 can be indexed")));
         }
         Ok(Self { x_rows, y_rows, ..self })
     }
@@ -452,14 +452,14 @@ mod tests {
         let new = |n_tokens, top_k, experts, x, y| {
             Spec::new(Mixture { n_tokens, top_k, experts }, expert, 1.0, x, y).unwrap_err().to_string()
         };
-        assert!(new(0, 1, 1, f16, f32).starts_with("n_tokens is 0"));
-        assert!(new(1, 0, 1, f16, f32).starts_with("top_k is 0"));
-        assert!(new(1, 1, 0, f16, f32).starts_with("experts is 0"));
-        assert!(new(1, 9, 8, f16, f32).starts_with("top_k is 9, but there are only 8"));
-        assert!(new(1, 1, MAX_EXPERTS + 1, f16, f32).starts_with("experts is 2049"));
-        assert!(new(1 << 27, 1, 8, f16, f32).starts_with("x has"));
-        assert!(new(1 << 26, 2, 8, f16, f32).starts_with("expert_outputs has"));
-        assert!(new(1, 1, 1, Elem::U32, f32).starts_with("x is u32"));
-        assert!(new(1, 1, 1, f16, Elem::U32).starts_with("y is u32"));
+        assert!(new(0, 1, 1, f16, f32).starts_with("`n_tokens` is 0"));
+        assert!(new(1, 0, 1, f16, f32).starts_with("`top_k` is 0"));
+        assert!(new(1, 1, 0, f16, f32).starts_with("`experts` is 0"));
+        assert!(new(1, 9, 8, f16, f32).starts_with("`top_k` is 9, but there are only 8"));
+        assert!(new(1, 1, MAX_EXPERTS + 1, f16, f32).starts_with("`experts` is 2049"));
+        assert!(new(1 << 27, 1, 8, f16, f32).starts_with("`x` has"));
+        assert!(new(1 << 26, 2, 8, f16, f32).starts_with("`expert_outputs` has"));
+        assert!(new(1, 1, 1, Elem::U32, f32).starts_with("`x` is u32"));
+        assert!(new(1, 1, 1, f16, Elem::U32).starts_with("`y` is u32"));
     }
 }

@@ -85,22 +85,22 @@ impl Spec {
     pub fn new(m: u32, weights: WeightSpec, tensor_scale: f32, x: Elem, y: Elem) -> Result<Self, Refusal> {
         let shape = weights.shape();
         if m == 0 {
-            return Err(Refusal("m is 0: a product has at least one row".into()));
+            return Err(Refusal("`m` is 0: a product has at least one row".into()));
         }
         for (name, width, columns) in [("x", "k", shape.k()), ("y", "n", shape.n())] {
             if u64::from(m) * columns as u64 > u64::from(u32::MAX) {
                 return Err(Refusal(format!(
-                    "{name} has {m}×{columns} elements (m × {width}): at most 2^32 - 1 can be indexed"
+                    "`{name}` has {m}×{columns} elements (m × {width}): at most 2^32 - 1 can be indexed"
                 )));
             }
         }
         for (name, elem) in [("x", x), ("y", y)] {
             if elem == Elem::U32 {
-                return Err(Refusal(format!("{name} is u32: activations and results are f16 or f32")));
+                return Err(Refusal(format!("`{name}` is u32: activations and results are f16 or f32")));
             }
         }
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("tensor_scale is {tensor_scale}: it must be finite")));
+            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         Ok(Self { m, weights, tensor_scale, x, y, bias: false })
     }
@@ -401,13 +401,13 @@ mod tests {
     fn wrong_specs_name_the_argument() {
         let new = |m, w, t, x, y| Spec::new(m, w, t, x, y).unwrap_err().to_string();
         let (f16, f32) = (Elem::F16, Elem::F32);
-        assert!(new(0, weights(8, 32), 1.0, f16, f32).starts_with("m is 0"));
-        assert!(new(1 << 27, weights(1, 32), 1.0, f16, f32).starts_with("x has"));
-        assert!(new(1 << 27, weights(32, 16 * 2), 1.0, f16, f32).starts_with("x has"));
-        assert!(new(1 << 26, weights(64, 32), 1.0, f16, f32).starts_with("y has"));
-        assert!(new(1, weights(8, 32), 1.0, Elem::U32, f32).starts_with("x is u32"));
-        assert!(new(1, weights(8, 32), 1.0, f16, Elem::U32).starts_with("y is u32"));
-        assert!(new(1, weights(8, 32), f32::NAN, f16, f32).starts_with("tensor_scale is NaN"));
+        assert!(new(0, weights(8, 32), 1.0, f16, f32).starts_with("`m` is 0"));
+        assert!(new(1 << 27, weights(1, 32), 1.0, f16, f32).starts_with("`x` has"));
+        assert!(new(1 << 27, weights(32, 16 * 2), 1.0, f16, f32).starts_with("`x` has"));
+        assert!(new(1 << 26, weights(64, 32), 1.0, f16, f32).starts_with("`y` has"));
+        assert!(new(1, weights(8, 32), 1.0, Elem::U32, f32).starts_with("`x` is u32"));
+        assert!(new(1, weights(8, 32), 1.0, f16, Elem::U32).starts_with("`y` is u32"));
+        assert!(new(1, weights(8, 32), f32::NAN, f16, f32).starts_with("`tensor_scale` is NaN"));
     }
 
     /// A term that is missing from a sum of 64 is beyond the bound: the tolerance tells such kernels apart.
