@@ -15,18 +15,26 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// The app's own kernels.
 const APP: &str = include_str!("app.wgsl");
 /// Their entry points.
-const APP_KERNELS: [&str; 3] = ["norm", "add", "swiglu"];
+const APP_KERNELS: [&str; 7] = ["norm", "norm16", "add", "swiglu", "swiglu16", "store", "store16"];
 /// Invocations of their workgroups.
 const APP_WORKGROUP: u32 = 64;
 
-/// Bindings of an app kernel's buffers: `a`, `b` if there are three, `result`.
-fn app_slots(n_buffers: usize) -> &'static [u32] {
-    if n_buffers == 3 { &[1, 2, 3] } else { &[1, 3] }
+/// Bindings of an app kernel's buffers: `a`, `b` if there are three, `result` or `packed`.
+fn app_slots(entry: &str, n_buffers: usize) -> &'static [u32] {
+    match (n_buffers, entry.ends_with("16")) {
+        (3, _) => &[1, 2, 3],
+        (_, false) => &[1, 3],
+        (_, true) => &[1, 4],
+    }
 }
 
 /// Workgroups of an app kernel.
 fn app_workgroups(entry: &str, rows: u32, columns: u32) -> u32 {
-    let invocations = if entry == "norm" { rows } else { rows * columns };
+    let invocations = match entry {
+        "norm" | "norm16" => rows,
+        "swiglu16" | "store16" => rows * columns / 2,
+        _ => rows * columns,
+    };
     invocations.div_ceil(APP_WORKGROUP)
 }
 
@@ -159,7 +167,7 @@ impl Device for GpuDevice {
         });
         self.gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&[rows, columns]));
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() }];
-        for (&binding, buffer) in app_slots(buffers.len()).iter().zip(buffers) {
+        for (&binding, buffer) in app_slots(entry, buffers.len()).iter().zip(buffers) {
             entries.push(wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
         }
         let pipeline = &self.kernels[entry];
@@ -266,7 +274,7 @@ impl Device for CpuDevice {
     ) -> Result<()> {
         let params = exec::Buffer::from_slice(&[rows, columns]);
         let mut bindings = exec::Bindings::new().buffer(0, 0, &params);
-        for (&binding, buffer) in app_slots(buffers.len()).iter().zip(buffers) {
+        for (&binding, buffer) in app_slots(entry, buffers.len()).iter().zip(buffers) {
             bindings = bindings.buffer(0, binding, buffer);
         }
         let options = exec::Options { sanitize: true, ..exec::Options::default() };

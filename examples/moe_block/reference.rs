@@ -1,18 +1,25 @@
 //! The layer in f64, all tokens at once, no cache; each value with what f32 arithmetic may be off by.
 //!
 //! Bounds are carried from value to value. Roundings are taken as independent: a sum of n products in f32 is off by
-//! 4·√n·u of the sum of their magnitudes at most (Higham and Mary, 2019: a random walk, four deviations; u = ε/2), and errors
-//! that come from different values add up as squares. Exponentials are off by WGSL's allowance of 3 + 2·|x| ulp. No
-//! factor in here was fitted to results. (Worst cases that add up linearly come to nothing: after the four sums in a row
-//! of this layer they are larger than the values.)
+//! 4·√n·u of the sum of their magnitudes at most (Higham and Mary, 2019: a random walk; u = ε/2), and errors that come from
+//! different values add up as squares. Exponentials are off by WGSL's allowance of 3 + 2·|x| ulp. Where elements are f16,
+//! one is off by up to 2⁻¹¹ of itself when it is stored, a weight when a cooperative matrix takes it, and a share of
+//! attention when it multiplies values; five deviations of that are allowed, as some 30,000 values are looked at. No
+//! factor in here was fitted to results. (Worst cases that add up linearly come to nothing: after the four sums in a row of
+//! this layer they are larger than the values.)
 
+use half::f16;
+use wgpu_marlin::kernels::spec::Elem;
 use wgpu_marlin::quant::{Format, GroupSize, QuantError, QuantizedMatrix, Shape, WeightSpec, quantize};
 
 use super::device::Result;
-use super::{EXPERTS, HEAD_DIM, HEADS, HIDDEN, INNER, KV_HEADS, TOP_K};
+use super::{EXPERTS, HEAD_DIM, HEADS, HIDDEN, INNER, KV_HEADS};
 
 /// Spacing of f32 near 1: covers rounding to nearest and truncation.
 const EPSILON: f64 = f32::EPSILON as f64;
+
+/// Five deviations of rounding to f16, relative to the value: one is 2⁻¹¹/√3, as the error is spread evenly.
+const EPSILON_16: f64 = 2.886_751 / 2048.0;
 
 /// A value with the bound of what f32 may give for it.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +71,9 @@ impl Weights {
         ];
         let up = matrix(2 * INNER, HIDDEN, EXPERTS, Format::Mxfp4)?;
         let down = matrix(HIDDEN, INNER, EXPERTS, Format::Mxfp4)?;
-        let router = (0..EXPERTS * HIDDEN).map(|_| random.next() / (HIDDEN as f32).sqrt()).collect();
+        // Values that f16 has, so that both element types have the same router.
+        let exact = |value: f32| f16::from_f32(value).to_f32();
+        let router = (0..EXPERTS * HIDDEN).map(|_| exact(random.next() / (HIDDEN as f32).sqrt())).collect();
         Ok(Self { projections, router, up, down })
     }
 
@@ -81,58 +90,133 @@ pub(crate) fn expert_spec(all: &QuantizedMatrix) -> Result<WeightSpec, QuantErro
     WeightSpec::new(shape, all.format(), all.group())
 }
 
-/// A row per token of everything that is checked.
-pub(crate) struct Reference {
+/// A row per token of what does not depend on the choice of experts.
+pub(crate) struct Reference<'a> {
+    weights: &'a Weights,
+    elem: Elem,
     pub(crate) attention: Vec<Vec<Num>>,
     pub(crate) hidden: Vec<Vec<Num>>,
-    pub(crate) expert_ids: Vec<Vec<u32>>,
-    pub(crate) probabilities: Vec<Vec<Num>>,
-    pub(crate) output: Vec<Vec<Num>>,
+    normed: Vec<Vec<Num>>,
+    logits: Vec<Vec<Num>>,
 }
 
-impl Reference {
-    /// # Panics
-    /// Two experts are so close that f32 may order them either way: other inputs are needed then.
-    pub(crate) fn new(weights: &Weights, inputs: &[f32]) -> Self {
+impl<'a> Reference<'a> {
+    pub(crate) fn new(weights: &'a Weights, inputs: &[f32], elem: Elem) -> Self {
         let [wq, wk, wv, wo] = weights.projections.each_ref().map(|m| decode(m, 0, m.shape().n()));
+        let exact = |v: &f32| Num { value: f64::from(*v), bound: 0.0 };
+        let x: Vec<Vec<Num>> =
+            inputs.chunks(HIDDEN as usize).map(|r| r.iter().map(exact).collect()).collect();
         let router: Vec<Vec<f64>> = weights
             .router
             .chunks(HIDDEN as usize)
             .map(|r| r.iter().map(|w| f64::from(*w)).collect())
             .collect();
-        let exact = |v: &f32| Num { value: f64::from(*v), bound: 0.0 };
-        let x: Vec<Vec<Num>> =
-            inputs.chunks(HIDDEN as usize).map(|r| r.iter().map(exact).collect()).collect();
-        let normed: Vec<Vec<Num>> = x.iter().map(|row| norm(row)).collect();
-        let project =
-            |w: &[Vec<f64>]| -> Vec<Vec<Num>> { normed.iter().map(|row| product(w, row)).collect() };
-        let (q, k, v) = (project(&wq), project(&wk), project(&wv));
         let mut all = Self {
+            weights,
+            elem,
             attention: Vec::new(),
             hidden: Vec::new(),
-            expert_ids: Vec::new(),
-            probabilities: Vec::new(),
-            output: Vec::new(),
+            normed: Vec::new(),
+            logits: Vec::new(),
         };
+        let normed: Vec<Vec<Num>> = x.iter().map(|row| all.stored(norm(row))).collect();
+        let project = |w: &[Vec<f64>]| -> Vec<Vec<Num>> {
+            normed.iter().map(|row| all.stored(all.product(w, row))).collect()
+        };
+        let (q, k, v) = (project(&wq), project(&wk), project(&wv));
         for (token, x) in x.iter().enumerate() {
-            let attended: Vec<Num> = (0..HEADS)
-                .flat_map(|head| attend(&q[token], &k[..=token], &v[..=token], head as usize))
+            let attended = (0..HEADS as usize)
+                .flat_map(|head| all.attend(&q[token], &k[..=token], &v[..=token], head))
                 .collect();
-            let hidden = add(x, &product(&wo, &attended));
-            let normed = norm(&hidden);
-            let (ids, probabilities) = route(&product(&router, &normed));
-            let outputs: Vec<Vec<Num>> =
-                ids.iter().map(|&id| expert(weights, id as usize, &normed)).collect();
-            let mixed: Vec<Num> = (0..HIDDEN as usize)
-                .map(|j| sum_of_products(probabilities.iter().copied().zip(outputs.iter().map(|o| o[j]))))
-                .collect();
-            all.output.push(add(&hidden, &mixed));
+            let attended = all.stored(attended);
+            let hidden = add(x, &all.product(&wo, &attended));
+            let normed = all.stored(norm(&hidden));
+            let logits = all.product(&router, &normed);
             all.attention.push(attended);
             all.hidden.push(hidden);
-            all.expert_ids.push(ids);
-            all.probabilities.push(probabilities);
+            all.normed.push(normed);
+            all.logits.push(logits);
         }
         all
+    }
+
+    /// Probabilities and output of a token whose experts, from the best, are these.
+    ///
+    /// # Errors
+    /// They are not the best, not even within the bounds of their logits.
+    pub(crate) fn finish(&self, token: usize, ids: &[u32]) -> Result<(Vec<Num>, Vec<Num>)> {
+        let logits = &self.logits[token];
+        let mut left: Vec<usize> = (0..logits.len()).collect();
+        let mut chosen = Vec::new();
+        for &id in ids {
+            let Some(at) = left.iter().position(|e| *e == id as usize) else {
+                return Err(format!("token {token}: experts {ids:?}").into());
+            };
+            left.remove(at);
+            let own = logits[id as usize];
+            let beaten = |e: &&usize| logits[**e].value - own.value > logits[**e].bound + own.bound;
+            if let Some(better) = left.iter().find(beaten) {
+                return Err(format!("token {token}: expert {better} is better than {id} of {ids:?}").into());
+            }
+            chosen.push(own);
+        }
+        let probabilities = normalized(&exponentials(&chosen));
+        let normed = &self.normed[token];
+        let outputs: Vec<Vec<Num>> = ids.iter().map(|&id| self.expert(id as usize, normed)).collect();
+        let mixed: Vec<Num> = (0..HIDDEN as usize)
+            .map(|j| sum_of_products(probabilities.iter().copied().zip(outputs.iter().map(|o| o[j]))))
+            .collect();
+        Ok((probabilities, add(&self.hidden[token], &mixed)))
+    }
+
+    /// Rounding to an element type, relative to what is rounded.
+    fn rounding(&self) -> f64 {
+        if self.elem == Elem::F16 { EPSILON_16 } else { 0.0 }
+    }
+
+    /// Values as they come back from memory.
+    fn stored(&self, row: Vec<Num>) -> Vec<Num> {
+        let store = |n: Num| Num { bound: n.bound.hypot(self.rounding() * n.value), ..n };
+        row.into_iter().map(store).collect()
+    }
+
+    fn product(&self, w: &[Vec<f64>], x: &[Num]) -> Vec<Num> {
+        let weight = |w: &f64| Num { value: *w, bound: self.rounding() * w.abs() };
+        w.iter().map(|row| sum_of_products(row.iter().map(weight).zip(x.iter().copied()))).collect()
+    }
+
+    /// One query head over the keys so far.
+    fn attend(&self, q: &[Num], k: &[Vec<Num>], v: &[Vec<Num>], head: usize) -> Vec<Num> {
+        let dim = HEAD_DIM as usize;
+        let own = head * dim..(head + 1) * dim;
+        let shared = head / (HEADS / KV_HEADS) as usize;
+        let shared = shared * dim..(shared + 1) * dim;
+        let scale = 1.0 / f64::from(HEAD_DIM).sqrt();
+        let score = |k: &Vec<Num>| {
+            let dot = sum_of_products(q[own.clone()].iter().copied().zip(k[shared.clone()].iter().copied()));
+            let value = dot.value * scale;
+            Num { value, bound: dot.bound * scale + 4.0 * EPSILON * value.abs() }
+        };
+        let scores: Vec<Num> = k.iter().map(score).collect();
+        let weights = self.stored(normalized(&exponentials(&scores)));
+        shared.map(|d| sum_of_products(weights.iter().copied().zip(v.iter().map(|v| v[d])))).collect()
+    }
+
+    /// What one expert makes of a token.
+    fn expert(&self, id: usize, x: &[Num]) -> Vec<Num> {
+        let (inner, hidden) = (INNER as usize, HIDDEN as usize);
+        let up = self.product(&decode(&self.weights.up, id * 2 * inner, 2 * inner), x);
+        let (gate, factor) = up.split_at(inner);
+        let activate = |(g, u): (&Num, &Num)| {
+            // The slope of silu is 1.1 at most.
+            let silu = g.value / (1.0 + (-g.value).exp());
+            let off = 1.1 * g.bound + silu.abs() * (16.0 + 4.0 * g.value.abs()) * EPSILON;
+            let value = silu * u.value;
+            let bound = off * (u.value.abs() + u.bound) + silu.abs() * u.bound;
+            Num { value, bound: bound + EPSILON * value.abs() }
+        };
+        let activated = self.stored(gate.iter().zip(factor).map(activate).collect());
+        self.product(&decode(&self.weights.down, id * hidden, hidden), &activated)
     }
 }
 
@@ -152,11 +236,6 @@ fn sum_of_products(terms: impl Iterator<Item = (Num, Num)>) -> Num {
     // Four roundings more for decoding weights and their scales.
     let rounded = 2.0 * (f64::sqrt(n) + 4.0) * EPSILON * magnitudes;
     Num { value, bound: bound.sqrt().hypot(rounded) }
-}
-
-fn product(w: &[Vec<f64>], x: &[Num]) -> Vec<Num> {
-    let weight = |w: &f64| Num { value: *w, bound: 0.0 };
-    w.iter().map(|row| sum_of_products(row.iter().map(weight).zip(x.iter().copied()))).collect()
 }
 
 fn add(a: &[Num], b: &[Num]) -> Vec<Num> {
@@ -184,76 +263,24 @@ fn norm(x: &[Num]) -> Vec<Num> {
         .collect()
 }
 
-/// exp(x − the greatest x), each with a bound for its error relative to itself.
+/// exp(x − the greatest x), each with a bound for its error relative to itself. What the greatest is off by is the same
+/// factor in all, and goes when they are divided by their sum.
 fn exponentials(x: &[Num]) -> Vec<(f64, f64)> {
     let greatest = x.iter().map(|x| x.value).fold(f64::NEG_INFINITY, f64::max);
     let least = x.iter().map(|x| x.value).fold(f64::INFINITY, f64::min);
-    let off = x.iter().map(|x| x.bound).fold(0.0, f64::max);
     // Its own exponential, and a rescaling per key at most, which together span the range.
     let ulps = 16.0 + 4.0 * x.len() as f64 + 8.0 * (greatest - least);
-    let relative = (2.0 * off).exp_m1() + ulps * EPSILON;
-    x.iter().map(|x| ((x.value - greatest).exp(), relative)).collect()
+    x.iter().map(|x| ((x.value - greatest).exp(), x.bound.exp_m1() + ulps * EPSILON)).collect()
 }
 
-/// Exponentials over their sum.
+/// Exponentials over their sum: off by their own errors and by the sum's, to which each contributes its share.
 fn normalized(exponentials: &[(f64, f64)]) -> Vec<Num> {
     let total: f64 = exponentials.iter().map(|e| e.0).sum();
-    let n = exponentials.len() as f64;
-    let weight = |&(value, relative): &(f64, f64)| {
-        let bound = ((1.0 + relative) / (1.0 - relative) - 1.0) + (n + 8.0) * EPSILON;
-        Num { value: value / total, bound: value / total * bound }
+    let of_total = exponentials.iter().map(|e| (e.0 / total * e.1).powi(2)).sum::<f64>().sqrt();
+    let rounded = (exponentials.len() as f64 + 8.0) * EPSILON;
+    let share = |&(value, relative): &(f64, f64)| {
+        let value = value / total;
+        Num { value, bound: value * (relative.hypot(of_total) + rounded) }
     };
-    exponentials.iter().map(weight).collect()
-}
-
-/// One query head over the keys so far.
-fn attend(q: &[Num], k: &[Vec<Num>], v: &[Vec<Num>], head: usize) -> Vec<Num> {
-    let dim = HEAD_DIM as usize;
-    let own = head * dim..(head + 1) * dim;
-    let shared = head / (HEADS / KV_HEADS) as usize;
-    let shared = shared * dim..(shared + 1) * dim;
-    let scale = 1.0 / f64::from(HEAD_DIM).sqrt();
-    let scores: Vec<Num> = k
-        .iter()
-        .map(|k| {
-            let dot = sum_of_products(q[own.clone()].iter().copied().zip(k[shared.clone()].iter().copied()));
-            let value = dot.value * scale;
-            Num { value, bound: dot.bound * scale + 4.0 * EPSILON * value.abs() }
-        })
-        .collect();
-    let weights = normalized(&exponentials(&scores));
-    shared.map(|d| sum_of_products(weights.iter().copied().zip(v.iter().map(|v| v[d])))).collect()
-}
-
-/// The best experts of a token with their shares.
-fn route(logits: &[Num]) -> (Vec<u32>, Vec<Num>) {
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|&a, &b| logits[b].value.total_cmp(&logits[a].value));
-    for pair in order[..=TOP_K as usize].windows(2) {
-        let (a, b) = (logits[pair[0]], logits[pair[1]]);
-        assert!(a.value - b.value > a.bound + b.bound, "experts {pair:?} are too close to tell");
-    }
-    order.truncate(TOP_K as usize);
-    let chosen: Vec<Num> = order.iter().map(|&e| logits[e]).collect();
-    (order.iter().map(|&e| e as u32).collect(), normalized(&exponentials(&chosen)))
-}
-
-/// What one expert makes of a token.
-fn expert(weights: &Weights, id: usize, x: &[Num]) -> Vec<Num> {
-    let (inner, hidden) = (INNER as usize, HIDDEN as usize);
-    let up = product(&decode(&weights.up, id * 2 * inner, 2 * inner), x);
-    let (gate, factor) = up.split_at(inner);
-    let activated: Vec<Num> = gate
-        .iter()
-        .zip(factor)
-        .map(|(g, u)| {
-            // The slope of silu is 1.1 at most.
-            let silu = g.value / (1.0 + (-g.value).exp());
-            let off = 1.1 * g.bound + silu.abs() * (16.0 + 4.0 * g.value.abs()) * EPSILON;
-            let value = silu * u.value;
-            let bound = off * (u.value.abs() + u.bound) + silu.abs() * u.bound;
-            Num { value, bound: bound + EPSILON * value.abs() }
-        })
-        .collect();
-    product(&decode(&weights.down, id * hidden, hidden), &activated)
+    exponentials.iter().map(share).collect()
 }
