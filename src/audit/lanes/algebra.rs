@@ -401,7 +401,7 @@ impl Algebra {
         }
         self.work += (a.0.len() * b.0.len()) as u64;
         if a.0.len() * b.0.len() > MAX_TERMS {
-            return self.data("an expression too large to follow", false);
+            return self.too_large(&[a, b]);
         }
         let mut terms = Vec::with_capacity(a.0.len() * b.0.len());
         for (ma, va) in a.0.iter() {
@@ -423,9 +423,22 @@ impl Algebra {
         let sum = a.add(b);
         self.work += sum.0.len() as u64;
         if sum.0.len() > MAX_TERMS {
-            return self.data("an expression too large to follow", false);
+            return self.too_large(&[&sum]);
         }
         sum
+    }
+
+    /// What is made of values whose sum or product is given up: as uniform as they are.
+    fn too_large(&mut self, of: &[&Value]) -> Value {
+        const WHY: &str = "an expression too large to follow";
+        if of.iter().any(|v| self.varies_in_workgroup(v)) {
+            return self.data(WHY, false);
+        }
+        let value = self.symbol(Symbol { name: WHY.into(), kind: SymbolKind::Loaded, count: None });
+        if let Some(id) = value.as_atom() {
+            self.atoms[id.0 as usize].range = (None, None);
+        }
+        value
     }
 
     fn is_condition(&self, id: AtomId) -> bool {

@@ -410,8 +410,7 @@ impl Plan<'_, '_> {
             self.access,
             &parts,
             conditions,
-            walked,
-            &lists,
+            (walked, &lists),
             self.modulus,
             most_points,
         );

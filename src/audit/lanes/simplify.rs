@@ -380,6 +380,15 @@ impl Algebra {
                 }
             }
         }
+        // All low bits: what is there of them goes, then all are set.
+        for (p, mask) in [(a, b), (b, a)] {
+            let low = mask.as_int().filter(|&m| m > 0 && m < 1 << 31 && (m & (m + 1)) == 0);
+            if let Some(mask) = low.filter(|_| self.is_natural(p)) {
+                let bits = self.rem(t, p, &Value::int(mask + 1));
+                let high = p.sub(&bits);
+                return self.add(&high, &Value::int(mask));
+            }
+        }
         let hi = match (self.range(a), self.range(b)) {
             ((Some(la), Some(ha)), (Some(lb), Some(hb))) if la >= 0 && lb >= 0 => {
                 Some(ones_above(ha.max(hb)))

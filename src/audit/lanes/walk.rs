@@ -81,14 +81,13 @@ pub(super) fn parts(algebra: &Algebra, value: &Value, walked: &[AtomId]) -> Vec<
 }
 
 impl<'a> Walk<'a> {
-    /// `parts` is the offset by level.
+    /// `parts` is the offset by level; each walked symbol has a list of values.
     pub(super) fn new(
         algebra: &'a Algebra,
         access: Access<'a>,
         parts: &'a [Value],
         conditions: &'a [Value],
-        walked: &'a [AtomId],
-        lists: &'a [Option<Weighted>],
+        (walked, lists): (&'a [AtomId], &'a [Option<Weighted>]),
         modulus: i64,
         most_points: usize,
     ) -> Self {
