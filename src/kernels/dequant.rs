@@ -22,9 +22,9 @@
 //!
 //! # Measured
 //!
-//! NVIDIA H100 80GB, Vulkan, 2026-11-22, unchecked; a copy reaches 3,012 GB/s. fp4 g32 to f16, 256 M weights: naive 1,354 µs,
-//! scales_in_workgroup 1,364, scales_in_texture 1,487, optimized 245 (0.93 of copy), portable 242 (0.95). Other formats,
-//! 64 M weights, optimized: 0.90 to 0.92 of copy; there the texture gave 1.2 to 1.6 times naive.
+//! NVIDIA H100 80GB, Vulkan, 2026-11-22, unchecked; a copy reaches 3,012 GB/s. fp4 g32 to f16, 256 M weights: naive 1,355 µs,
+//! scales_in_workgroup 1,364, scales_in_texture 979, optimized 241 (0.95 of copy), portable 242. Other formats, 64 M weights,
+//! optimized: 0.90 to 0.92 of copy; the texture gives 1.2 to 1.6 times naive.
 
 use std::sync::Arc;
 

@@ -84,13 +84,19 @@ pub struct Spec {
 
 impl Spec {
     /// Weights of a shape and format by `batch` vectors of f16 or f32. `tensor_scale` is 1 for formats without one.
+    ///
+    /// # Errors
+    /// `batch` is not 1 to 8; `tensor_scale` is not finite; `x` is no float.
     pub fn new(weights: WeightSpec, tensor_scale: f32, batch: u32, x: Elem) -> Result<Self, Refusal> {
         if batch == 0 || batch > MAX_BATCH {
-            return Err(Refusal::needs(format!("a batch of 1 to {MAX_BATCH}, got {batch}")));
+            return Err(Refusal(format!("`batch` is {batch}: it must be 1 to {MAX_BATCH}")));
+        }
+        if !tensor_scale.is_finite() {
+            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         match x {
             Elem::F16 | Elem::F32 => Ok(Self { weights, tensor_scale, batch, x }),
-            Elem::U32 => Err(Refusal::needs("f16 or f32 activations")),
+            Elem::U32 => Err(Refusal("`x` is u32: activations are f16 or f32".into())),
         }
     }
 
