@@ -12,7 +12,7 @@ use super::report::Report;
 use super::settings::Settings;
 use super::suppress::Suppressions;
 use crate::lower::{Composed, Defines};
-use crate::metal::{Clang, Ir, Source, llvm_ir};
+use crate::metal::{Clang, Ir, Place, Source, llvm_ir};
 
 /// Audits the kernels of Metal text. Without clang, or where clang refuses the text, the report has one row that
 /// says so. Threadgroups are 256 threads, in rows of 32 where a kernel looks at y, unless the settings say
@@ -71,19 +71,13 @@ pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report 
 /// The place of a debug location; the file's first line where the compiler kept none.
 fn label(ir: &Ir, lines: &[&str], name: &str, span: &std::ops::Range<usize>) -> Label {
     let place = u32::try_from(span.start).ok().and_then(|id| ir.locations.place(id));
-    let Some(place) = place else {
-        return Label {
-            file: name.into(),
-            line: 1,
-            column: 1,
-            length: 1,
-            message: String::new(),
-            primary: false,
-        };
-    };
+    place_label(place.unwrap_or_else(|| Place { file: name.into(), line: 1, column: 1 }), lines, name)
+}
+
+/// The access at a place that the compiler gives; of a file other than `name` the column is all there is.
+pub(super) fn place_label(place: Place, lines: &[&str], name: &str) -> Label {
     let line = lines.get(place.line.saturating_sub(1) as usize).copied().unwrap_or_default();
     let start = place.column.max(1) as usize - 1;
-    // A line of another file is not at hand.
     let at = if place.file == name { extent(line, place.column) } else { start..start };
     Label {
         file: place.file,

@@ -46,4 +46,4 @@ pub use run::{AuditError, Request, run, trace_file};
 pub use settings::Settings;
 pub use site::{AccessKind, Space};
 pub use target::{BankModel, Target};
-pub use trace::{TraceError, Traced, audit_case, audit_dispatch, trace_case, trace_wgsl};
+pub use trace::{TraceError, Traced, audit_case, audit_dispatch, trace_case, trace_twins, trace_wgsl};

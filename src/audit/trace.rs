@@ -3,13 +3,14 @@
 //! Both count the same thing in the same unit, so that a static answer that claims to be exact must equal the
 //! trace of the whole dispatch. Where it does not, one of the two is wrong: [`Report::disagreements`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::analyse::{audit_lowered, constants, not_analysed, sort};
 use super::auditor::sources_of;
 use super::classify::{Confidence, Pattern};
+use super::metal::{audit_ir, place_label};
 use super::report::{Report, Site};
 use super::run::AuditError;
 use super::settings::Settings;
@@ -18,8 +19,9 @@ use super::variable::variables;
 use crate::exec::{self, Traffic};
 use crate::gpu::{Caps, Dispatch};
 use crate::kernels::spec::{Case, Refusal};
-use crate::lower::{Location, LowerError, Lowered, Shader};
-use crate::measure::{Cpu, RunError};
+use crate::lower::{Location, LowerError, Lowered, Resource, Shader};
+use crate::measure::{Cpu, MetalCpu, MetalText, RunError};
+use crate::metal::{self, Clang, SiteTraffic};
 
 /// What a traced run counted at one access. All but the number of requests are averages per request.
 #[derive(Clone, Debug, Serialize)]
@@ -96,24 +98,55 @@ impl Access {
         };
         Self { key: (at, kind, space, site.buffer.clone(), site.bytes_per_lane), traffic: site.traffic }
     }
+
+    /// An access that was traced in Metal text.
+    fn of_metal(site: &SiteTraffic, lines: &[&str], name: &str) -> Self {
+        let kind = match site.op {
+            metal::Op::Store => AccessKind::Store,
+            metal::Op::Atomic => AccessKind::Atomic,
+            _ => AccessKind::Load,
+        };
+        let space = match site.memory {
+            metal::Memory::Device => Space::Storage,
+            metal::Memory::Constant => Space::Uniform,
+            metal::Memory::Threadgroup => Space::Workgroup,
+            metal::Memory::Texture => Space::Texture,
+        };
+        let l = place_label(site.place.clone(), lines, name);
+        let at = Location { file: l.file, line: l.line, column: l.column };
+        Self { key: (at, kind, space, site.buffer.clone(), site.bytes_per_lane), traffic: site.traffic }
+    }
 }
 
 impl Report {
     /// Puts the traced counts beside the static ones. An access that was not foreseen becomes a row of its own.
-    pub(crate) fn attach(&mut self, kernel: &str, traced: impl IntoIterator<Item = Access>) {
+    fn attach(&mut self, kernel: &str, traced: impl IntoIterator<Item = Access>, metal: bool) {
         let mut by_key: BTreeMap<Key, Traffic> = BTreeMap::new();
         for t in traced {
             by_key.entry(t.key).or_default().merge(&t.traffic);
         }
+        let foreseen: BTreeSet<Key> = self.sites.iter().map(key_of).collect();
         for s in self.sites.iter_mut().filter(|s| s.kernel == kernel) {
-            let at = Location { file: s.file.clone(), line: s.line, column: s.column };
-            let mut key = (at, s.op, s.space, s.buffer.clone(), s.bytes_per_lane);
+            let mut key = key_of(s);
+            // The code that is run may copy a struct or vector in pieces, of which there are more.
+            let in_pieces =
+                |k: &&Key| (&k.0, k.1, k.2, &k.3) == (&key.0, key.1, key.2, &key.3) && !foreseen.contains(*k);
+            if metal
+                && !by_key.contains_key(&key)
+                && let Some(pieces) = by_key.keys().find(in_pieces).cloned()
+            {
+                s.assumptions.push(format!("the run accesses it in pieces of {} B", pieces.4));
+                s.traced = by_key.remove(&pieces).map(|t| Traced::new(t, None));
+                continue;
+            }
             if s.space == Space::Texture {
                 // Only the format of the texture knows the size of a texel.
                 let texel = by_key.keys().find(|k| (&k.0, k.1, k.2, &k.3) == (&key.0, key.1, key.2, &key.3));
                 key.4 = texel.map_or(key.4, |k| k.4);
             }
-            s.traced = by_key.remove(&key).map(|t| Traced::new(t, s.traffic));
+            // A trace of Metal has no rows for what never happened.
+            let never = (metal && s.space != Space::Texture).then(Traffic::default);
+            s.traced = by_key.remove(&key).or(never).map(|t| Traced::new(t, s.traffic));
         }
         for (key, traffic) in by_key.into_iter().filter(|(_, t)| t.requests > 0) {
             self.sites.push(unforeseen(key, kernel, traffic));
@@ -124,6 +157,11 @@ impl Report {
     pub fn disagreements(&self) -> impl Iterator<Item = &Site> {
         self.sites.iter().filter(|s| s.traced.as_ref().is_some_and(|t| t.agrees == Some(false)))
     }
+}
+
+fn key_of(s: &Site) -> Key {
+    let at = Location { file: s.file.clone(), line: s.line, column: s.column };
+    (at, s.op, s.space, s.buffer.clone(), s.bytes_per_lane)
 }
 
 fn unforeseen((at, op, space, buffer, bytes_per_lane): Key, kernel: &str, traffic: Traffic) -> Site {
@@ -221,10 +259,71 @@ pub fn trace_case(case: &Case, variant_ix: usize, settings: &Settings) -> Result
     for (ix, dispatch) in plan.dispatches.iter().enumerate() {
         let mut one = audit_dispatch(dispatch, settings);
         let mine = trace.sites.iter().filter(|t| t.dispatch_ix == ix);
-        one.attach(Shader::ENTRY, mine.map(|t| Access::of_executor(&t.site, t.at.clone())));
+        one.attach(Shader::ENTRY, mine.map(|t| Access::of_executor(&t.site, t.at.clone())), false);
         report.merge(one);
     }
     sort(&mut report.findings);
+    Ok(report)
+}
+
+/// As [`trace_case`], of the Metal twins: clang's IR of their text, audited, and run on the CPU. Parameters that the
+/// text takes by reference are no accesses to the auditor.
+pub fn trace_twins(
+    cpu: &MetalCpu,
+    case: &Case,
+    variant_ix: usize,
+    settings: &Settings,
+) -> Result<Report, TraceError> {
+    let plan = case.plan(variant_ix, &cpu.caps)?;
+    let (_, trace) = cpu.run(&case.problem(variant_ix, SEED), &plan, MetalText::Twin)?;
+    let mut report = Report::default();
+    for (ix, dispatch) in plan.dispatches.iter().enumerate() {
+        let Some(msl) = dispatch.shader.msl else { continue };
+        let mut one = audit_twin(cpu.clang(), dispatch, msl, settings)?;
+        let lines: Vec<&str> = msl.text.lines().collect();
+        let mine = trace.sites.iter().filter(|t| t.dispatch_ix == ix).map(|t| &t.traffic);
+        let accesses =
+            mine.map(|t| Access::of_metal(t, &lines, msl.path)).filter(|a| a.key.2 != Space::Uniform);
+        one.attach(Shader::MSL_ENTRY, accesses, true);
+        report.merge(one);
+    }
+    sort(&mut report.findings);
+    Ok(report)
+}
+
+/// Audits the Metal twin of one dispatch, its parameters and grid known.
+fn audit_twin(
+    clang: &Clang,
+    dispatch: &Dispatch,
+    msl: crate::lower::Source,
+    settings: &Settings,
+) -> Result<Report, TraceError> {
+    let shader = &dispatch.shader;
+    let lowered = shader.lower()?;
+    let (source, entry, _) = MetalText::Twin.source(shader, &lowered).map_err(RunError::from)?;
+    let ir = metal::llvm_ir_of(clang, &source, &entry).map_err(|list| TraceError::Executor {
+        kernel: shader.label(),
+        message: list.first().map_or_else(|| "clang refused it".into(), ToString::to_string),
+    })?;
+    let entry_ix = lowered.entry_index(Shader::ENTRY)?;
+    let mut known = settings.clone();
+    known.workgroups = Some(dispatch.workgroups);
+    known.workgroup_size = Some(lowered.module.entry_points[entry_ix].workgroup_size);
+    // The uniform block is read word by word, by its name and the byte offset.
+    let bindings = lowered.bindings(entry_ix);
+    let mut buffers = bindings.iter().filter(|b| b.resource != Resource::Texture);
+    let uniform_slot = buffers.position(|b| b.resource == Resource::Uniform).map(|slot| slot as u32);
+    let is_uniform = |p: &&metal::Param| matches!(p.binding, metal::Binding::Buffer { slot } if Some(slot) == uniform_slot);
+    let params = ir.kernels.iter().filter(|k| k.name == entry).flat_map(|k| &k.params);
+    if let Some(param) = params.into_iter().find(is_uniform) {
+        for (i, word) in dispatch.params.chunks_exact(4).enumerate() {
+            let name = if i == 0 { param.name.clone() } else { format!("{}+{}", param.name, 4 * i) };
+            let value = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            known.values.insert(name, i64::from(value));
+        }
+    }
+    let mut report = audit_ir(&ir, msl.path, msl.text, &known);
+    report.sources.extend(sources_of(shader));
     Ok(report)
 }
 
@@ -355,7 +454,7 @@ pub fn trace_wgsl(
         };
         let run = kernel.run(grid, &bindings, &options).map_err(|e| failed(&e))?;
         let at = |s: &exec::Site| lowered.composed.locate(s.span.to_range().map_or(0, |r| r.start as u32));
-        report.attach(&entry.name, run.sites.iter().map(|s| Access::of_executor(s, at(s))));
+        report.attach(&entry.name, run.sites.iter().map(|s| Access::of_executor(s, at(s))), false);
     }
     Ok(report)
 }

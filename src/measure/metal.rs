@@ -50,11 +50,22 @@ struct Built {
     storage_params: BTreeSet<String>,
 }
 
+/// An access of a shader's Metal text with its traffic.
+#[derive(Clone, Debug)]
+pub struct MetalSite {
+    /// Which dispatch of the plan.
+    pub dispatch_ix: usize,
+    /// The shader's label.
+    pub shader: String,
+    /// What it asked of memory.
+    pub traffic: SiteTraffic,
+}
+
 /// What a traced run of Metal text moved.
 #[derive(Clone, Debug, Default)]
 pub struct MetalTrace {
-    /// Every access with the label of its shader, in the order of dispatches and of the text.
-    pub sites: Vec<(String, SiteTraffic)>,
+    /// Every access, in the order of dispatches and of the text.
+    pub sites: Vec<MetalSite>,
     /// Bytes of the blocks that requests to storage buffers touched, as [`Trace`](super::Trace) counts them.
     pub fetched_bytes: u64,
     /// Whether every threadgroup was traced.
@@ -122,7 +133,7 @@ impl MetalCpu {
         let mut buffers = host_buffers(problem, plan)?;
         let textures = cpu::textures(plan, operand)?;
         let mut trace = MetalTrace { complete: true, ..MetalTrace::default() };
-        for d in &plan.dispatches {
+        for (dispatch_ix, d) in plan.dispatches.iter().enumerate() {
             let label = d.shader.label();
             let unbound = |variable: &str| {
                 RunError::Gpu(GpuError::Unbound { shader: label.clone(), buffer: variable.into() })
@@ -188,7 +199,7 @@ impl MetalCpu {
             }
             buffers.extend(taken.into_iter().filter(|(name, ..)| !name.is_empty()).map(|(n, b, _)| (n, b)));
             let groups: u64 = d.workgroups.iter().map(|&n| u64::from(n)).product();
-            trace.add(&label, &built, run, groups);
+            trace.add((dispatch_ix, &label), &built, run, groups);
         }
         let outputs = problem.outputs.iter().map(|o| {
             let mut bytes = buffers.remove(o.name).unwrap_or_default();
@@ -276,7 +287,7 @@ fn sizes_of(d: &Dispatch, names: &[String], taken: &[(&str, Vec<u8>, bool)]) -> 
 }
 
 impl MetalTrace {
-    fn add(&mut self, label: &str, built: &Built, run: metal::Run, groups: u64) {
+    fn add(&mut self, (dispatch_ix, label): (usize, &str), built: &Built, run: metal::Run, groups: u64) {
         self.complete &= run.traced_threadgroups == groups;
         let fetched: u64 = run
             .traffic
@@ -287,6 +298,7 @@ impl MetalTrace {
             .sum();
         let traced = u128::from(run.traced_threadgroups.max(1));
         self.fetched_bytes += (u128::from(fetched) * u128::from(groups) / traced) as u64;
-        self.sites.extend(run.traffic.into_iter().map(|s| (label.to_string(), s)));
+        let site = |traffic| MetalSite { dispatch_ix, shader: label.to_string(), traffic };
+        self.sites.extend(run.traffic.into_iter().map(site));
     }
 }

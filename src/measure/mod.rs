@@ -17,7 +17,7 @@ pub use bench::{BenchmarkError, benchmark_options, coalescing_benchmark, run_coa
 pub use compare::{ChecksChoice, CompareOptions, Comparison, MslCases, compare, device_row};
 pub use cpu::{Cpu, FETCH_BLOCK_BYTES, HostOperands, HostSource, Trace, TracedSite};
 pub use device::Device;
-pub use metal::{MetalCpu, MetalText, MetalTrace};
+pub use metal::{MetalCpu, MetalSite, MetalText, MetalTrace};
 pub use passthrough::{check_passthrough, judge_passthrough, passthrough_probe};
 pub use run::{Operands, Outputs, RunError, Workload};
 pub use verify::{Verdict, verify};

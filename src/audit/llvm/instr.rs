@@ -626,6 +626,16 @@ impl Walker<'_> {
                 v => Val::Other(self.why(v)),
             },
             ("memcpy" | "memmove", 3..) => {
+                // A struct or vector that is copied whole.
+                let bytes = match &values[2] {
+                    Val::Int(n) => n.as_int().and_then(|n| u64::try_from(n).ok()),
+                    _ => None,
+                };
+                if let Some(bytes) = bytes.filter(|n| (1..=4096).contains(n)) {
+                    let ty = Ty::Array(bytes, Box::new(Ty::Int(8)));
+                    self.record(&values[1], AccessKind::Load, &ty);
+                    self.record(&values[0], AccessKind::Store, &ty);
+                }
                 self.fill_private(&values[0], Some(&values[1]), &values[2]);
                 Val::Other(None)
             }
