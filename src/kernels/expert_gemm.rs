@@ -46,7 +46,7 @@ use super::spec::{
     Variant, Want,
 };
 use super::weights;
-use crate::gpu::{BufferSpec, Caps, Plan};
+use crate::gpu::{BufferSpec, Caps};
 use crate::quant::{Format, GroupSize, Shape, WeightSpec};
 use plan::{gather, host_sorted, sorted_coop, sorted_register, vector};
 
@@ -308,54 +308,49 @@ fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
     Problem { inputs, outputs: vec![output], cost }
 }
 
-/// A row of the table of variants.
-const fn variant(
-    name: &'static str,
-    role: Role,
-    twin: bool,
-    about: &'static str,
-    plan: fn(&Spec, &Caps) -> Result<Plan, Refusal>,
-) -> Variant<Spec> {
-    Variant { name, role, about, plan, twin, problem: None }
-}
-
 static VARIANTS: &[Variant<Spec>] = &[
-    variant("gather", Role::Naive, true, "an invocation per element, weights looked up by expert id", gather),
-    variant(
+    Variant::new(
+        "gather",
+        Role::Naive,
+        true,
+        "an invocation per element, weights looked up by expert id",
+        gather,
+    ),
+    Variant::new(
         "host_sorted",
         Role::Advised,
         true,
         "pairs sorted on the host, 64x64 register tiles",
         host_sorted,
     ),
-    variant(
+    Variant::new(
         "sorted",
         Role::Optimized,
         true,
         "pairs sorted on the GPU, 64x64 register tiles",
         sorted_register,
     ),
-    variant("sorted_coop_8x8", Role::Optimized, true, "sorted, 8x8 cooperative matrices", |s, c| {
+    Variant::new("sorted_coop_8x8", Role::Optimized, true, "sorted, 8x8 cooperative matrices", |s, c| {
         sorted_coop(s, c, &super::gemm::COOP_8)
     }),
-    variant(
+    Variant::new(
         "sorted_coop_16x16",
         Role::Optimized,
         false,
         "sorted, 128x128 tiles of 16x16 matrices",
         |s, c| sorted_coop(s, c, &super::gemm::COOP_16),
     ),
-    variant(
+    Variant::new(
         "sorted_coop_16x16_small",
         Role::Optimized,
         false,
         "sorted, 64x64 tiles of 16x16 matrices",
         |s, c| sorted_coop(s, c, &super::gemm::COOP_16_SMALL),
     ),
-    variant("vector", Role::Optimized, true, "a matrix-vector product per token and choice", |s, c| {
+    Variant::new("vector", Role::Optimized, true, "a matrix-vector product per token and choice", |s, c| {
         vector(s, c, true)
     }),
-    variant("vector_portable", Role::Optimized, true, "vector, sums in workgroup memory", |s, c| {
+    Variant::new("vector_portable", Role::Optimized, true, "vector, sums in workgroup memory", |s, c| {
         vector(s, c, false)
     }),
 ];

@@ -57,7 +57,7 @@ use super::spec::{
     Variant, Want,
 };
 use super::weights;
-use crate::gpu::{BufferSpec, Caps, Plan};
+use crate::gpu::{BufferSpec, Caps};
 use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
 pub(super) use plan::{
     COOP_8, COOP_16, COOP_16_SMALL, CoopTile, Params, REGISTER_64, coop_shader, defines, elementwise,
@@ -253,51 +253,56 @@ fn problem_of(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
     Problem { inputs, outputs: vec![output], cost }
 }
 
-/// A row of the table of variants.
-const fn variant(
-    name: &'static str,
-    role: Role,
-    twin: bool,
-    about: &'static str,
-    plan: fn(&Spec, &Caps) -> Result<Plan, Refusal>,
-) -> Variant<Spec> {
-    Variant { name, role, about, plan, twin, problem: None }
-}
-
 static VARIANTS: &[Variant<Spec>] = &[
-    variant("naive", Role::Naive, true, "an invocation per element", naive),
-    variant("tiled", Role::Advised, false, "16x16 tiles in workgroup memory", |s, c| tiled(s, c, false, 1)),
-    variant("scales_cached", Role::Advised, false, "tiled, scales staged too", |s, c| tiled(s, c, true, 1)),
-    variant("double_buffered", Role::Advised, false, "tiled, next tiles staged while computing", |s, c| {
-        tiled(s, c, false, 2)
+    Variant::new("naive", Role::Naive, true, "an invocation per element", naive),
+    Variant::new("tiled", Role::Advised, false, "16x16 tiles in workgroup memory", |s, c| {
+        tiled(s, c, false, 1)
     }),
-    variant("register_tile", Role::Optimized, true, "64x64 tile in registers, 8x4 an invocation", |s, c| {
-        register_tile(s, c, &REGISTER_64, false)
+    Variant::new("scales_cached", Role::Advised, false, "tiled, scales staged too", |s, c| {
+        tiled(s, c, true, 1)
     }),
-    variant(
+    Variant::new(
+        "double_buffered",
+        Role::Advised,
+        false,
+        "tiled, next tiles staged while computing",
+        |s, c| tiled(s, c, false, 2),
+    ),
+    Variant::new(
+        "register_tile",
+        Role::Optimized,
+        true,
+        "64x64 tile in registers, 8x4 an invocation",
+        |s, c| register_tile(s, c, &REGISTER_64, false),
+    ),
+    Variant::new(
         "register_tile_128",
         Role::Optimized,
         true,
         "128x128 tile in registers, 8x8 an invocation",
         |s, c| register_tile(s, c, &REGISTER_128, false),
     ),
-    variant("split_k", Role::Optimized, true, "register_tile over parts of K, then a sum", |s, c| {
+    Variant::new("split_k", Role::Optimized, true, "register_tile over parts of K, then a sum", |s, c| {
         register_tile(s, c, &REGISTER_64, true)
     }),
-    variant("coop_8x8", Role::Optimized, true, "64x64 tile in 8x8 cooperative matrices", |s, c| {
+    Variant::new("coop_8x8", Role::Optimized, true, "64x64 tile in 8x8 cooperative matrices", |s, c| {
         coop(s, c, &COOP_8, false)
     }),
-    variant("coop_16x16", Role::Optimized, false, "128x128 tile in 16x16 cooperative matrices", |s, c| {
-        coop(s, c, &COOP_16, false)
-    }),
-    variant(
+    Variant::new(
+        "coop_16x16",
+        Role::Optimized,
+        false,
+        "128x128 tile in 16x16 cooperative matrices",
+        |s, c| coop(s, c, &COOP_16, false),
+    ),
+    Variant::new(
         "coop_16x16_small",
         Role::Optimized,
         false,
         "64x64 tile in 16x16 cooperative matrices",
         |s, c| coop(s, c, &COOP_16_SMALL, false),
     ),
-    variant(
+    Variant::new(
         "coop_16x16_split_k",
         Role::Optimized,
         false,

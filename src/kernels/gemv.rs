@@ -167,6 +167,11 @@ fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64, rounded: bool) 
     Problem { inputs, outputs: vec![output], cost }
 }
 
+/// The problem of the variants that round weights to f16, with random weights.
+fn rounded_problem(spec: &Spec, seed: u64) -> Problem {
+    problem(spec, weights::random(&spec.weights, seed), seed, true)
+}
+
 /// One element: the sum in order, in f64.
 ///
 /// The bound: rounding errors of a sum of K terms, each at most u = 2^-24 of a partial sum, add up like a random walk
@@ -218,7 +223,7 @@ static VARIANTS: &[Variant<Spec>] = &[
         about: "weights decoded to f16 in workgroup memory, columns in 8x8 cooperative matrices",
         plan: |spec, caps| coop(spec, caps, 8),
         twin: true,
-        problem: Some(|spec, seed| problem(spec, weights::random(&spec.weights, seed), seed, true)),
+        problem: Some(rounded_problem),
     },
     Variant {
         name: "coop_16x16",
@@ -226,7 +231,7 @@ static VARIANTS: &[Variant<Spec>] = &[
         about: "the same in 16x16 cooperative matrices",
         plan: |spec, caps| coop(spec, caps, 16),
         twin: false,
-        problem: Some(|spec, seed| problem(spec, weights::random(&spec.weights, seed), seed, true)),
+        problem: Some(rounded_problem),
     },
 ];
 

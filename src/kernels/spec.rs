@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::gpu::{BufferSpec, Caps, Plan};
+use crate::gpu::{BufferSpec, Caps, Plan, ScalarType};
 
 /// What a variant stands for in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,23 @@ impl Refusal {
     }
 }
 
+/// Refuses devices without cooperative matrices of `side` × `side` × `side`, `ab` with sums in f32.
+pub(super) fn needs_coop(caps: &Caps, side: u32, ab: Elem) -> Result<(), Refusal> {
+    let (elem, name) = if ab == Elem::F16 { (ScalarType::F16, "f16") } else { (ScalarType::F32, "f32") };
+    if caps.has_coop(side, side, side, elem, ScalarType::F32) {
+        return Ok(());
+    }
+    Err(Refusal::needs(format!("cooperative matrices {side}x{side}x{side} of {name} with sums in f32")))
+}
+
+/// The larger side of the f16 cooperative matrices with sums in f32 that a device offers: 16 or 8.
+pub(super) fn coop_side(caps: &Caps) -> Result<u32, Refusal> {
+    [16, 8]
+        .into_iter()
+        .find(|&side| needs_coop(caps, side, Elem::F16).is_ok())
+        .ok_or_else(|| Refusal::needs("8×8 or 16×16 cooperative matrices, f16 to f32"))
+}
+
 /// What a room's spec says of the buffers that its variants bind.
 pub trait Buffers {
     /// Operands and results with their sizes, the same for every variant. Bindings are checked against them.
@@ -64,6 +81,19 @@ pub struct Variant<S> {
     pub twin: bool,
     /// Its own problem, where it does not compute what the room's other variants do, or rounds otherwise.
     pub problem: Option<fn(&S, u64) -> Problem>,
+}
+
+impl<S> Variant<S> {
+    /// A row of a table of variants that all have the room's problem.
+    pub(super) const fn new(
+        name: &'static str,
+        role: Role,
+        twin: bool,
+        about: &'static str,
+        plan: fn(&S, &Caps) -> Result<Plan, Refusal>,
+    ) -> Self {
+        Self { name, role, about, plan, twin, problem: None }
+    }
 }
 
 impl<S: Buffers> Variant<S> {

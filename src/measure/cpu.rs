@@ -168,9 +168,7 @@ impl Cpu {
             trace.complete &= run.traced_workgroups == run.workgroups;
             let storage = run.sites.iter().filter(|s| s.space == Space::Storage);
             let fetched: u64 = storage.map(|s| s.traffic.fetched_bytes(FETCH_BLOCK_IX)).sum();
-            let traced = run.traced_workgroups.max(1);
-            trace.fetched_bytes +=
-                (u128::from(fetched) * u128::from(run.workgroups) / u128::from(traced)) as u64;
+            trace.fetched_bytes += of_all(fetched, run.traced_workgroups, run.workgroups);
             trace.sites.extend(run.sites.into_iter().map(|site| TracedSite {
                 dispatch_ix,
                 shader: label.clone(),
@@ -235,6 +233,11 @@ pub enum HostSource<'a> {
 pub struct HostOperands {
     buffers: HashMap<&'static str, Buffer>,
     textures: HashMap<&'static str, Texture>,
+}
+
+/// What `traced` of `all` workgroups fetched, for all of them.
+pub(super) fn of_all(fetched_bytes: u64, traced: u64, all: u64) -> u64 {
+    (u128::from(fetched_bytes) * u128::from(all) / u128::from(traced.max(1))) as u64
 }
 
 /// The operands that a plan wants as textures.

@@ -296,8 +296,7 @@ impl MetalTrace {
             .filter(|s| built.storage_params.contains(&s.buffer))
             .map(|s| s.traffic.fetched_bytes(FETCH_BLOCK_IX))
             .sum();
-        let traced = u128::from(run.traced_threadgroups.max(1));
-        self.fetched_bytes += (u128::from(fetched) * u128::from(groups) / traced) as u64;
+        self.fetched_bytes += cpu::of_all(fetched, run.traced_threadgroups, groups);
         let site = |traffic| MetalSite { dispatch_ix, shader: label.to_string(), traffic };
         self.sites.extend(run.traffic.into_iter().map(site));
     }

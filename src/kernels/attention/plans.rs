@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Shape, Spec};
-use crate::gpu::{BufferSpec, Caps, DeviceClass, Dispatch, Plan, Prepared, ScalarType};
-use crate::kernels::spec::{Elem, Refusal};
+use crate::gpu::{BufferSpec, Caps, DeviceClass, Dispatch, Plan, Prepared};
+use crate::kernels::spec::{Elem, Refusal, coop_side};
 use crate::lower::{Defines, Shader, Source};
 use crate::{msl, wgsl};
 
@@ -180,12 +180,7 @@ pub(super) fn flash_coop_tuned(spec: &Spec, caps: &Caps, tile: CoopTile) -> Resu
     if !caps.f16 || !caps.has_subgroup_size(32) {
         return Err(Refusal::needs("shader-f16 and subgroups of 32 lanes"));
     }
-    let offered = |n| caps.has_coop(n, n, n, ScalarType::F16, ScalarType::F32);
-    let side = match () {
-        () if offered(16) => 16,
-        () if offered(8) => 8,
-        () => return Err(Refusal::needs("8×8 or 16×16 cooperative matrices, f16 to f32")),
-    };
+    let side = coop_side(caps)?;
     let memory = tile.memory(head_dim);
     // Queries pass through the tiles of K and V, KEYS elements at a time.
     let room = buffers * 2 * keys * (head_dim + 8);

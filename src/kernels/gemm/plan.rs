@@ -1,8 +1,8 @@
 //! Which shader runs with which defines over how many workgroups.
 
 use super::Spec;
-use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, ScalarType, grid};
-use crate::kernels::spec::{Elem, Refusal};
+use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, grid};
+use crate::kernels::spec::{Elem, Refusal, needs_coop};
 use crate::kernels::weights;
 use crate::lower::{Defines, Shader};
 use crate::quant::WeightSpec;
@@ -161,16 +161,12 @@ pub(in crate::kernels) fn coop_shader(
     bias: bool,
 ) -> Result<Shader, Refusal> {
     elementwise(caps, &[x, y])?;
-    let ab = if x == Elem::F16 { ScalarType::F16 } else { ScalarType::F32 };
     let f = tile.side;
     if f == 16 && x == Elem::F32 {
         // No GPU is known to have them, and tiles of f32 would need more than 32 KiB.
         return Err(Refusal::needs("f16 activations"));
     }
-    if !caps.has_coop(f, f, f, ab, ScalarType::F32) {
-        let ab = elem_name(x);
-        return Err(Refusal::needs(format!("cooperative matrices {f}x{f}x{f} of {ab} with sums in f32")));
-    }
+    needs_coop(caps, f, x)?;
     let Some(subgroup) = caps.subgroup_size.filter(|_| caps.subgroups) else {
         return Err(Refusal::needs("a known subgroup size"));
     };

@@ -1,8 +1,8 @@
 //! Which shader runs with which defines over how many workgroups.
 
 use super::Spec;
-use crate::gpu::{Caps, Dispatch, Plan, ScalarType, grid};
-use crate::kernels::spec::{Elem, Refusal};
+use crate::gpu::{Caps, Dispatch, Plan, grid};
+use crate::kernels::spec::{Elem, Refusal, needs_coop};
 use crate::kernels::{gemm, weights};
 use crate::lower::Shader;
 use crate::{msl, wgsl};
@@ -173,11 +173,7 @@ pub(super) fn coop(spec: &Spec, caps: &Caps, side: u32) -> Result<Plan, Refusal>
     if !caps.f16 {
         return Err(Refusal::needs("shader-f16"));
     }
-    if !caps.has_coop(side, side, side, ScalarType::F16, ScalarType::F32) {
-        return Err(Refusal::needs(format!(
-            "cooperative matrices {side}x{side}x{side} of f16 with sums in f32"
-        )));
-    }
+    needs_coop(caps, side, Elem::F16)?;
     if !caps.has_subgroup_size(32) {
         return Err(Refusal::needs("subgroups of 32 lanes"));
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Spec;
-use crate::gpu::{BufferSpec, Caps, DeviceClass, Dispatch, Plan, Prepared, ScalarType, grid};
-use crate::kernels::spec::{Elem, Refusal};
+use crate::gpu::{BufferSpec, Caps, DeviceClass, Dispatch, Plan, Prepared, grid};
+use crate::kernels::spec::{Elem, Refusal, coop_side};
 use crate::lower::{Defines, Shader};
 use crate::{msl, wgsl};
 
@@ -152,12 +152,7 @@ pub(super) fn tiled_coop(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     if !caps.f16 || !caps.has_subgroup_size(32) {
         return Err(Refusal::needs("shader-f16 and subgroups of 32 lanes"));
     }
-    let offered = |n| caps.has_coop(n, n, n, ScalarType::F16, ScalarType::F32);
-    let tile = match () {
-        () if offered(16) => 16,
-        () if offered(8) => 8,
-        () => return Err(Refusal::needs("8×8 or 16×16 cooperative matrices, f16 to f32")),
-    };
+    let tile = coop_side(caps)?;
     let width = spec.experts.next_multiple_of(16).min(64);
     let (x, y) = (spec.experts.div_ceil(width), spec.n_tokens.div_ceil(64));
     // Its workgroups do more in flight: half as many are enough.
