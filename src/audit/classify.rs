@@ -206,10 +206,10 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.pattern = Pattern::Rows;
     }
     if matches!(out.pattern, Pattern::Strided | Pattern::Rows) {
-        match symbolic_stride(alg, offset, form.pair) {
-            Some(symbol) => out.stride_symbol = Some(symbol),
-            // A distance that comes from a made-up value says nothing.
-            None => out.stride_bytes = form.stride.filter(|_| counted.real),
+        // A distance that comes from a made-up value says nothing.
+        out.stride_bytes = form.stride.filter(|_| counted.real);
+        if out.stride_bytes.is_none() {
+            out.stride_symbol = symbolic_stride(alg, offset, form.pair);
         }
     }
     if out.pattern == Pattern::Strided {
@@ -240,12 +240,12 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
 
 fn describe_assumption(a: &Assumption) -> String {
     match a {
-        Assumption::Residues(name) => format!("each residue of `{name}` is equally likely"),
-        Assumption::Large(name) => format!("`{name}` is large: distinct multiples of it don't share a block"),
+        Assumption::Residues(name) => format!("each residue is equally likely: `{name}`"),
+        Assumption::Large(name) => format!("large, so that distinct multiples don't share a block: `{name}`"),
         Assumption::DataCondition(why) => {
             format!("all lanes take part, though a condition depends on {why}")
         }
-        Assumption::Condition(name) => format!("reached whatever `{name}` is"),
+        Assumption::Condition(name) => format!("reached whatever the value: `{name}`"),
         Assumption::Grid(name, n) => format!("`{name}` ends at {n}, where its guard or clamp does"),
         Assumption::AllLanes => "all lanes take part, though the condition was not found to hold".into(),
     }
@@ -368,6 +368,8 @@ fn symbolic_stride(alg: &Algebra, value: &Value, pair: Option<(usize, usize)>) -
             _ => {}
         }
     }
+    let mut seen = std::collections::HashSet::new();
+    parts.retain(|p| seen.insert(p.clone()));
     (!parts.is_empty()).then(|| parts.join(" + "))
 }
 

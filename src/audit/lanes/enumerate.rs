@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::algebra::{Algebra, Atom, AtomId, Lanes, SymbolKind, Value};
+use super::algebra::{Algebra, Atom, AtomId, Lanes, Symbol, SymbolKind, Value};
 use super::eval::{Evaluated, Tape};
 use super::op::Op;
 use super::period::lcm;
@@ -64,8 +64,10 @@ pub(super) struct Plan<'a, 'b> {
     pub(super) algebra: &'a Algebra,
     access: Access<'b>,
     pub(super) modulus: i64,
-    /// Symbols that only shift the request as a whole.
+    /// Symbols that only shift the request as a whole, by amounts that depend on no walked symbol.
     shifting: Vec<AtomId>,
+    /// Symbols that only shift the request as a whole, by amounts that depend on walked symbols: walked too.
+    mixed: BTreeSet<AtomId>,
     stand_ins: HashMap<AtomId, i64>,
     /// What [`Plan::step_atom`] found.
     pub(super) steps: RefCell<Steps>,
@@ -113,6 +115,7 @@ impl Requests {
             access,
             modulus,
             shifting: Vec::new(),
+            mixed: BTreeSet::new(),
             stand_ins: stand_ins(algebra, access, scale),
             steps: RefCell::default(),
             coverage: Coverage::Complete,
@@ -120,8 +123,7 @@ impl Requests {
             work: 0,
         };
         let conditions = plan.usable_conditions();
-        let (walked, shifting) = plan.split_symbols(&conditions);
-        plan.shifting = shifting;
+        let walked = plan.split_symbols(&conditions);
         let shifts = plan.shifts();
         let repeat = plan.repeats(&walked);
         let mut shapes = plan.run(&conditions, &walked, repeat, budget);
@@ -198,9 +200,9 @@ impl Plan<'_, '_> {
         kept
     }
 
-    /// Symbols to walk, in an order in which loop conditions can be evaluated, and symbols that only
-    /// shift the request as a whole.
-    fn split_symbols(&self, conditions: &[Value]) -> (Vec<AtomId>, Vec<AtomId>) {
+    /// Symbols to walk, in an order in which loop conditions can be evaluated. The others only shift the request as
+    /// a whole.
+    fn split_symbols(&mut self, conditions: &[Value]) -> Vec<AtomId> {
         let mut walked: BTreeSet<AtomId> =
             conditions.iter().flat_map(|c| self.algebra.symbols_in(c)).collect();
         for (m, c) in self.access.offset.0.iter() {
@@ -227,8 +229,18 @@ impl Plan<'_, '_> {
                 }
             }
         }
-        let shifting: Vec<AtomId> =
+        let mut shifting: Vec<AtomId> =
             self.algebra.symbols_in(self.access.offset).into_iter().filter(|s| !walked.contains(s)).collect();
+        // What shares a product with a walked symbol can't be summed up apart from it.
+        let products = &self.access.offset.0;
+        while let Some(at) = shifting.iter().position(|s| {
+            products.iter().any(|(m, _)| m.contains(s) && m.iter().any(|other| walked.contains(other)))
+        }) {
+            let symbol = shifting.swap_remove(at);
+            walked.insert(symbol);
+            self.mixed.insert(symbol);
+        }
+        self.shifting = shifting;
         let rank = |id: &AtomId| match self.algebra.symbol_of(*id).map(|s| &s.kind) {
             Some(SymbolKind::Param | SymbolKind::Loaded) => 0,
             Some(SymbolKind::WorkgroupId(_)) => 1,
@@ -236,7 +248,7 @@ impl Plan<'_, '_> {
         };
         let mut walked: Vec<AtomId> = walked.into_iter().collect();
         walked.sort_by_key(|id| (rank(id), *id));
-        (walked, shifting)
+        walked
     }
 
     /// How often each point repeats because of enclosing symbols that the addresses don't depend on.
@@ -300,23 +312,7 @@ impl Plan<'_, '_> {
         let value = Value(std::rc::Rc::new(terms.to_vec()));
         let mut lists: Vec<Weighted> = Vec::new();
         for &id in group {
-            let period = self.period(&value, id).unwrap_or(self.modulus).min(MOST_VALUES);
-            lists.push(match self.algebra.symbol_of(id).and_then(|s| s.count) {
-                Some(n) => (0..period)
-                    .map(|r| (r, u128::from(n).saturating_sub(r as u128).div_ceil(period as u128)))
-                    .filter(|(_, w)| *w > 0)
-                    .collect(),
-                None if self.algebra.symbol_of(id).is_some_and(|s| s.kind == SymbolKind::Flag) => {
-                    vec![(0, 1), (1, 1)]
-                }
-                None => {
-                    if period > 1 {
-                        self.assume_residues(id);
-                    }
-                    self.coverage = self.coverage.max(Coverage::Residues);
-                    (0..period).map(|r| (r, 1)).collect()
-                }
-            });
+            lists.push(self.residues(&value, id));
         }
         self.thin(&mut lists, 1 << 16);
         let mut shifts = Shifts::new();
@@ -350,6 +346,25 @@ impl Plan<'_, '_> {
                 if digit == lists.len() {
                     return shifts;
                 }
+            }
+        }
+    }
+
+    /// The values of a symbol in which `value` is polynomial, as far as they differ modulo the modulus.
+    fn residues(&mut self, value: &Value, id: AtomId) -> Weighted {
+        let period = self.period(value, id).unwrap_or(self.modulus).min(MOST_VALUES);
+        match self.algebra.symbol_of(id) {
+            Some(Symbol { count: Some(n), .. }) => (0..period)
+                .map(|r| (r, u128::from(*n).saturating_sub(r as u128).div_ceil(period as u128)))
+                .filter(|(_, w)| *w > 0)
+                .collect(),
+            Some(Symbol { kind: SymbolKind::Flag, .. }) => vec![(0, 1), (1, 1)],
+            _ => {
+                if period > 1 {
+                    self.assume_residues(id);
+                }
+                self.coverage = self.coverage.max(Coverage::Residues);
+                (0..period).map(|r| (r, 1)).collect()
             }
         }
     }
@@ -424,6 +439,9 @@ impl Plan<'_, '_> {
 
     /// The values to try, with weights; `None` where a loop's condition decides at each point.
     fn candidates(&mut self, id: AtomId, conditions: &[Value]) -> Option<Weighted> {
+        if self.mixed.contains(&id) {
+            return Some(self.residues(self.access.offset, id));
+        }
         let symbol = self.algebra.symbol_of(id)?.clone();
         let range = |n: i64| Some((0..n).map(|v| (v, 1)).collect());
         if let Some(n) = symbol.count {

@@ -192,18 +192,19 @@ impl Algebra {
         for (m, c) in v.0.iter() {
             let (mut l, mut h) = (Some(1i64), Some(1i64));
             for &a in m {
-                // Products of factors that are at least 0 are bounded by the products of bounds.
                 let (al, ah) = self.info(a).range;
-                if al.is_none_or(|x| x < 0) {
+                if m.len() > 1 && al.is_none_or(|x| x < 0) {
+                    // Only products of factors that are at least 0 are bounded by the products of bounds.
                     (l, h) = (None, None);
                     break;
                 }
                 l = both(l, al, i64::saturating_mul);
                 h = both(h, ah, i64::saturating_mul);
             }
-            let (cmin, cmax) = (c.least(), c.most());
-            let low = if cmin >= 0 { mul(l, cmin) } else { mul(h, cmin) };
-            let high = if cmax >= 0 { mul(h, cmax) } else { mul(l, cmax) };
+            let ends = [c.least(), c.most()]
+                .map(|c| if c >= 0 { (mul(l, c), mul(h, c)) } else { (mul(h, c), mul(l, c)) });
+            let low = both(ends[0].0, ends[1].0, i64::min);
+            let high = both(ends[0].1, ends[1].1, i64::max);
             lo = both(lo, low, i64::saturating_add);
             hi = both(hi, high, i64::saturating_add);
         }
@@ -259,6 +260,11 @@ impl Algebra {
             }
             let quotient = p.map_coefficients(|x| x.div_euclid(c));
             let mut rest = p.map_coefficients(|x| x.rem_euclid(c));
+            // Where terms are negative, what is left can be larger than the type holds, though the dividend is not.
+            if self.range(&rest).1.is_some_and(|h| t.wrap(h) != h) {
+                let hi = self.range(p).1.map(|h| h / c);
+                return self.apply_atom(Op::Div(t), vec![p.clone(), by.clone()], (Some(0), hi));
+            }
             if self.range(&rest).1.is_some_and(|h| h < c) {
                 return quotient;
             }
@@ -355,9 +361,13 @@ impl Algebra {
             }
             return sum;
         }
-        let hi = (mask >= 0).then_some(mask);
-        let lo = (mask >= 0).then_some(0);
-        self.apply_atom(Op::And(t), vec![p.clone(), Value::int(mask)], (lo, hi))
+        // With its sign bit in the mask, a negative value stays negative.
+        let natural = t.wrap(mask) >= 0;
+        self.apply_atom(
+            Op::And(t),
+            vec![p.clone(), Value::int(mask)],
+            (natural.then_some(0), natural.then_some(mask)),
+        )
     }
 
     fn or(&mut self, t: Int, a: &Value, b: &Value) -> Value {

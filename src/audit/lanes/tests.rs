@@ -122,7 +122,7 @@ fn known(alg: &mut Algebra, name: &str, count: Option<u64>, kind: SymbolKind) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     /// Whatever was simplified, each lane has the value that plain typed evaluation gives.
     #[test]
@@ -249,6 +249,48 @@ fn overflows(e: &Expr, t: Int, lane: usize, s: [i64; 2]) -> bool {
             }
             _ => false,
         }
+}
+
+#[test]
+fn a_lane_that_multiplies_by_0_does_not_bound_the_others() {
+    let mut alg = Algebra::new(LANES, SUBGROUP);
+    let a = known(&mut alg, "a", Some(40), SymbolKind::Param);
+    let below_0 = alg.apply(Op::Min(Int::I32), &[Value::int(2), Value::int(4).sub(&a)]);
+    assert_eq!(alg.range(&below_0), (Some(-35), Some(2)));
+    let tid = Value::lanes(Lanes::new((0..LANES as i64).collect()));
+    let product = alg.mul(&tid, &below_0);
+    assert_eq!(alg.range(&product), (Some(-35 * 15), Some(2 * 15)));
+    let unbounded = alg.apply(Op::Div(Int::I32), &[product, a]);
+    let product = alg.mul(&tid, &unbounded);
+    assert_eq!(alg.range(&product), (None, None));
+}
+
+#[test]
+fn a_quotient_is_not_split_into_parts_that_wrap() {
+    let mut alg = Algebra::new(LANES, SUBGROUP);
+    let a = known(&mut alg, "a", Some(40), SymbolKind::Param);
+    let bit = alg.apply(Op::Rem(Int::U32), &[a.clone(), Value::int(2)]);
+    let none = alg.apply(Op::Div(Int::U32), &[bit, Value::int(i64::from(u32::MAX))]);
+    let mut tape = Tape::new(&alg, &[&none]);
+    tape.set(a.as_atom().unwrap(), 3);
+    tape.run();
+    assert_eq!(tape.root(0).at(0), 0, "{}", alg.describe(&none));
+}
+
+#[test]
+fn what_shifts_a_request_by_more_for_some_workgroups_is_counted() {
+    // (i + lane)·group: with group 1 and i 1 a row is shifted by an element, with group 0 by none.
+    let mut alg = Algebra::new(LANES, SUBGROUP);
+    let group = known(&mut alg, "group", Some(2), SymbolKind::WorkgroupId(0));
+    let i = known(&mut alg, "i", Some(2), SymbolKind::Loop);
+    let lane = Value::lanes(Lanes::new((0..LANES as i64).collect()));
+    let sum = alg.add(&i, &lane);
+    let offset = alg.mul(&sum, &group).scale(4);
+    let guards = no_guards();
+    let enclosing = [group.as_atom().unwrap(), i.as_atom().unwrap()];
+    let access = Access { offset: &offset, conditions: &[], enclosing: &enclosing, guards: &guards };
+    let got = blocks(&alg, access, 4, 1 << 22);
+    assert_eq!((got.coverage, got.sums.requests, got.sums.blocks), (Coverage::Complete, 8, [10, 9, 8]));
 }
 
 #[test]

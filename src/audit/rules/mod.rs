@@ -112,24 +112,22 @@ impl Context<'_> {
         message: String,
         at: &str,
     ) -> Finding {
-        let mut labels = Vec::new();
-        let whole = (self.locate)(&site.raw.span);
-        match &site.raw.index_span {
-            Some(index) if *index != site.raw.span => {
-                let mut label = (self.locate)(index);
-                label.message = at.into();
-                label.primary = true;
-                labels.push(label);
-            }
-            _ => {
-                let mut label = whole;
-                label.message = at.into();
-                label.primary = true;
-                labels.push(label);
+        let mut primary = (self.locate)(&site.raw.span);
+        let mut defined = None;
+        if let Some(index) = &site.raw.index_span {
+            let at_index = (self.locate)(index);
+            if site.raw.span.contains(&index.start) && site.raw.span.contains(&(index.end.max(1) - 1)) {
+                primary = at_index;
+            } else {
+                // Computed before, under a name.
+                defined = Some(Label { message: "the index that differs between lanes".into(), ..at_index });
             }
         }
+        primary.message = at.into();
+        primary.primary = true;
+        let labels = std::iter::once(primary).chain(defined).collect();
         let mut notes: Vec<String> = self.bytes_note(site).into_iter().collect();
-        notes.extend(site.assumptions.iter().map(|a| format!("assumed: {a}")));
+        notes.extend(merged(&site.assumptions).iter().map(|a| format!("assumed: {a}")));
         Finding {
             code,
             severity,
@@ -220,6 +218,19 @@ impl Context<'_> {
             (None, None) => "varying distances".into(),
         }
     }
+}
+
+/// Assumptions that differ only in what they are about, behind `: `, as one.
+fn merged(assumptions: &[String]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for a in assumptions {
+        let about = a.find(": `").map(|at| &a[..at + 2]);
+        match about.and_then(|about| out.iter_mut().find(|o| o.starts_with(about))) {
+            Some(same) => *same = format!("{same}, {}", &a[about.map_or(0, str::len)..]),
+            None => out.push(a.clone()),
+        }
+    }
+    out
 }
 
 /// The coefficient by which the value grows with a symbol, if that is one number.

@@ -55,8 +55,9 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let now = site.average(|s| s.blocks_if_aligned[ix]).unwrap_or(0.0);
         if (ideal as f64) < now {
             finding.notes.push(format!(
-                "help: if consecutive lanes took consecutive steps of `{counter}`, a request would touch {ideal} blocks of \
-                 {} B instead of {}",
+                "help: if consecutive lanes took consecutive steps of `{counter}`, a request would touch {ideal} {} of {} B \
+                 instead of {}",
+                if ideal == 1 { "block" } else { "blocks" },
                 BLOCK_SIZES[ix],
                 super::number(now)
             ));
