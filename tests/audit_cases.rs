@@ -6,8 +6,9 @@ mod metal_common;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use wgpu_marlin::audit::{Pattern, Report, Settings, Severity, Site, audit_metal, audit_wgsl};
+use wgpu_marlin::audit::{Pattern, Report, Settings, Severity, Site, audit_ir, audit_metal, audit_wgsl};
 use wgpu_marlin::lower::Defines;
+use wgpu_marlin::metal::{Source, llvm_ir};
 
 /// Blocks of 32, 64 and 128 bytes per request.
 type Blocks = [f64; 3];
@@ -262,4 +263,22 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) { o[g.x] = k[(g.x * pitch +
     let report = audit_wgsl("s.wgsl", text, &Settings::default());
     let load = report.site("k[(g.x").unwrap();
     assert_eq!((load.stride_bytes, load.stride_symbol.as_deref()), (None, Some("16·(1·pitch)/4")));
+}
+
+#[test]
+fn an_access_larger_than_any_memory_is_not_counted() {
+    let Some(clang) = metal_common::clang("a vector of 2^64 - 1 floats") else { return };
+    let text = "#include <metal_stdlib>\nkernel void f(device float* a, device const float* b, \
+                uint g [[thread_position_in_grid]]) { a[g] = b[g]; }\n";
+    let mut ir = llvm_ir(&clang, &Source::new("huge.metal", text)).unwrap();
+    for access in ["load", "store"] {
+        let huge = format!("{access} <18446744073709551615 x float>");
+        ir.text = ir.text.replace(&format!("{access} float"), &huge);
+    }
+    let report = audit_ir(&ir, "huge.metal", text, &Settings::default());
+    assert_eq!(report.sites.len(), 2);
+    for site in &report.sites {
+        assert_eq!(site.pattern, Pattern::Unknown);
+        assert!(site.assumptions[0].contains("bytes per lane"), "{:?}", site.assumptions);
+    }
 }

@@ -73,6 +73,17 @@ pub enum Confidence {
     Exact,
 }
 
+/// A loop in which each lane walks contiguous memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Steps {
+    /// Its counter.
+    pub(crate) counter: String,
+    /// From one step to the next.
+    pub(crate) bytes: i64,
+    /// Number of steps, if known.
+    pub(crate) count: Option<u64>,
+}
+
 /// An access with its verdict.
 #[derive(Clone, Debug)]
 pub(crate) struct Classified {
@@ -83,6 +94,8 @@ pub(crate) struct Classified {
     pub(crate) stride_bytes: Option<i64>,
     pub(crate) stride_symbol: Option<String>,
     pub(crate) assumptions: Vec<String>,
+    /// A request with the most active lanes: lane and byte offset, as it would be for some values of what is unknown.
+    pub(crate) example: Vec<(usize, i64)>,
     /// Distinct addresses of the example request.
     pub(crate) distinct: usize,
     pub(crate) rows: usize,
@@ -91,7 +104,7 @@ pub(crate) struct Classified {
     /// Why the address is data-dependent or unknown.
     pub(crate) reason: Option<String>,
     /// A loop counter along which each lane walks contiguous memory, and its step in bytes.
-    pub(crate) walk: Option<(String, i64)>,
+    pub(crate) walk: Option<Steps>,
     /// Offsets of other copies of the access, by inlining or unrolling.
     pub(crate) copies: Vec<Value>,
 }
@@ -130,6 +143,9 @@ pub(crate) fn is_data_dependent(why: &str) -> bool {
 /// Operations on lanes that counting the accesses of one kernel may take: seconds.
 const MOST_COUNTING: u64 = 1 << 31;
 
+/// Bytes that a lane may touch with one access: sums over a subgroup stay far below 2^64.
+const MOST_BYTES: u64 = 1 << 40;
+
 /// Counts and classifies one access.
 pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> Classified {
     let alg = &walked.algebra;
@@ -141,6 +157,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         stride_bytes: None,
         stride_symbol: None,
         assumptions: Vec::new(),
+        example: Vec::new(),
         distinct: 0,
         rows: 1,
         bank_ways: None,
@@ -157,6 +174,12 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
             return out;
         }
     };
+    if raw.width > MOST_BYTES {
+        let why = format!("an access of {} bytes per lane", raw.width);
+        out.assumptions.push(format!("not counted: {why}"));
+        out.reason = Some(why);
+        return out;
+    }
     if let Some(why) = alg.data_in(offset) {
         out.pattern = if is_data_dependent(&why) { Pattern::Scattered } else { Pattern::Unknown };
         out.confidence =
@@ -235,6 +258,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
             out.pattern = Pattern::Misaligned;
         }
     }
+    out.example = counted.example;
     out
 }
 
@@ -292,8 +316,6 @@ fn form_of(counted: &Counted, width: u64) -> Form {
         return plain(Pattern::Broadcast);
     }
     // Runs of contiguous addresses.
-    let mut runs = 1usize;
-    let mut pair = None;
     let mut strides: Vec<(i64, usize)> = Vec::new();
     for p in steps.windows(2) {
         let d = gap(p[0].1, p[1].1);
@@ -304,29 +326,26 @@ fn form_of(counted: &Counted, width: u64) -> Form {
             }
         }
     }
-    for p in sorted.windows(2) {
-        if gap(p[0], p[1]) > w {
-            runs += 1;
-        }
-    }
-    let most = strides.iter().max_by_key(|s| s.1).map(|s| s.0);
-    if let Some(d) = most {
-        let at = steps.windows(2).find(|p| gap(p[0].1, p[1].1) == d);
-        pair = at.map(|p| (p[0].0, p[1].0));
-    }
+    let mut starts: Vec<i64> = vec![sorted[0]];
+    starts.extend(sorted.windows(2).filter(|p| gap(p[0], p[1]) > w).map(|p| p[1]));
+    let runs = starts.len();
     let run_bytes = distinct as i64 / runs as i64 * w;
     let pattern = if runs < distinct && (distinct / runs >= 4 || run_bytes >= 32) {
         Pattern::Rows
     } else {
         Pattern::Strided
     };
-    let pitch = if pattern == Pattern::Rows {
+    let lane_at = |at: i64| lanes.iter().find(|l| l.1 == at).map(|l| l.0);
+    let (pitch, pair) = match starts[..] {
         // From the beginning of one run to that of the next.
-        let mut starts: Vec<i64> = vec![sorted[0]];
-        starts.extend(sorted.windows(2).filter(|p| gap(p[0], p[1]) > w).map(|p| p[1]));
-        starts.windows(2).map(|p| gap(p[0], p[1])).next()
-    } else {
-        most.map(i64::abs)
+        [first, second, ..] if runs < distinct => {
+            (Some(gap(first, second)), lane_at(first).zip(lane_at(second)))
+        }
+        _ => {
+            let most = strides.iter().max_by_key(|s| s.1).map(|s| s.0);
+            let at = steps.windows(2).find(|p| Some(gap(p[0].1, p[1].1)) == most);
+            (most.map(i64::abs), at.map(|p| (p[0].0, p[1].0)))
+        }
     };
     Form { pattern, stride: pitch, distinct, rows: runs, pair }
 }
@@ -380,7 +399,7 @@ fn walk_of(
     raw: &RawSite,
     stride: Option<i64>,
     symbolic: bool,
-) -> Option<(String, i64)> {
+) -> Option<Steps> {
     for (m, c) in offset.0.iter() {
         let (&[atom], super::lanes::Lanes::Uniform(step)) = (m.as_slice(), c) else { continue };
         let Some(symbol) = alg.symbol_of(atom) else { continue };
@@ -389,7 +408,7 @@ fn walk_of(
         }
         let near = step.unsigned_abs() <= raw.width.max(16) * 4;
         if near && (symbolic || stride.is_some_and(|s| s.abs() > step.abs())) {
-            return Some((symbol.name.clone(), *step));
+            return Some(Steps { counter: symbol.name.clone(), bytes: *step, count: symbol.count });
         }
     }
     None

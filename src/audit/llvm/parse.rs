@@ -179,11 +179,11 @@ impl Module {
                 for (i, m) in members.iter().enumerate() {
                     let (size, align) = self.layout(m, 0);
                     let align = if *packed { 1 } else { align.max(1) };
-                    at = at.div_ceil(align) * align;
+                    at = at.div_ceil(align).saturating_mul(align);
                     if i == index {
                         return Some((at, m.clone()));
                     }
-                    at += size;
+                    at = at.saturating_add(size);
                 }
                 None
             }

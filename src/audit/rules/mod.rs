@@ -3,6 +3,7 @@
 
 mod array_of_structs;
 mod bank_conflict;
+mod covered;
 mod misaligned;
 mod narrow;
 mod repeated;
@@ -161,30 +162,6 @@ impl Context<'_> {
         let ix = self.settings.target.block_ix();
         let fetched = site.average(|s| s.blocks_if_aligned[ix])? * BLOCK_SIZES[ix] as f64;
         Some(site.average(|s| s.useful_bytes)? / fetched)
-    }
-
-    /// The part of each stride that this access and its neighbours with the same lanes use together.
-    fn covered(&self, site: &Classified) -> f64 {
-        let (Some(stride), Place::Offset(mine)) = (site.stride_bytes, &site.raw.place) else { return 0.0 };
-        let mut bytes = std::collections::BTreeSet::new();
-        for other in self.sites {
-            if other.raw.buffer != site.raw.buffer || other.raw.kind != site.raw.kind {
-                continue;
-            }
-            let first = match &other.raw.place {
-                Place::Offset(v) => Some(v),
-                Place::Unknown(_) => None,
-            };
-            for theirs in first.into_iter().chain(&other.copies) {
-                let Some(distance) = theirs.sub(mine).as_int().filter(|d| d.unsigned_abs() < 4096) else {
-                    continue;
-                };
-                bytes.extend(
-                    (0..other.raw.width.min(256) as i64).map(|b| (distance + b).rem_euclid(stride.max(1))),
-                );
-            }
-        }
-        bytes.len() as f64 / stride.max(1) as f64
     }
 
     /// Whether every index of the access is multiplied by a parameter of its own, as in code for tensors of any

@@ -1,7 +1,7 @@
 //! Each lane walks through its own stretch of memory.
 
 use super::{Context, Rule};
-use crate::audit::classify::Pattern;
+use crate::audit::classify::{Pattern, Steps};
 use crate::audit::finding::{Finding, Severity};
 use crate::exec::BLOCK_SIZES;
 
@@ -35,14 +35,18 @@ fn main(@builtin(local_invocation_id) t: vec3<u32>) {
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
     for site in ctx.global().filter(|s| s.pattern == Pattern::Sequential) {
-        let (Some(efficiency), Some((counter, step))) = (ctx.efficiency(site), &site.walk) else { continue };
+        let (Some(efficiency), Some(steps)) = (ctx.efficiency(site), &site.walk) else { continue };
         if efficiency > 0.6 {
             continue;
         }
-        let short = site.stride_bytes.is_some_and(|s| s <= 32) || site.distinct < 8;
+        let Steps { counter, bytes: step, count } = steps;
+        let few = site.stride_bytes.is_some_and(|s| s <= 32) || site.distinct < 8;
+        // Lanes and neighbouring accesses use up what they fetch before the loop ends, and it ends soon.
+        let length = count.and_then(|n| n.checked_mul(step.unsigned_abs()));
+        let used_up = length.is_some_and(|l| l <= 64) && ctx.covered(site) > 0.7;
         // Where the host gives the stride of each dimension, one of them is 1 as a rule.
         let any_layout = site.raw.assumed.is_some() || ctx.any_layout(site);
-        let severity = if short || any_layout { Severity::Info } else { Severity::Warning };
+        let severity = if few || used_up || any_layout { Severity::Info } else { Severity::Warning };
         let stride = ctx.stride_text(site);
         let message = format!(
             "each lane walks its own stretch of `{}`: {step} bytes per step of `{counter}`, {stride} between lanes",
@@ -50,6 +54,9 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         );
         let mut finding =
             ctx.finding(RULE.name, severity, site, message, &format!("{stride} from lane to lane"));
+        if used_up {
+            finding.notes.push("neighbouring accesses and the next steps use the rest of each block".into());
+        }
         let ix = ctx.settings.target.block_ix();
         let ideal = (u64::from(ctx.settings.subgroup_size) * site.raw.width).div_ceil(BLOCK_SIZES[ix]);
         let now = site.average(|s| s.blocks_if_aligned[ix]).unwrap_or(0.0);
