@@ -280,11 +280,12 @@ fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
         + y_rows * n * spec.y.size_bytes();
     let cost =
         Cost { useful_bytes: moved as u64, flops: 2 * (chosen.len() * n * k) as u64, space: Space::Storage };
-    // Decoded once, when the first row is asked for: exact but for one rounding to f32.
+    // Decoded once, when the first row is asked for: exact but for one rounding to f32. Rows are asked for by rayon's
+    // threads, and one that waits for a parallel loop would take up another row, which waits for this.
     let decoded: OnceLock<Vec<f32>> = OnceLock::new();
     let (x_elem, y_elem) = (spec.x, spec.y);
     let row = move |row: usize| -> Vec<Want> {
-        let w = decoded.get_or_init(|| matrix.dequantize());
+        let w = decoded.get_or_init(|| matrix.dequantize_serial());
         let column = |j: usize| {
             let pairs = row * choices..(row + 1) * choices;
             let terms = pairs.filter(|&pair| ids[pair] < experts).flat_map(|pair| {

@@ -225,11 +225,12 @@ fn problem_of(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
     if spec.bias {
         inputs.push(Operand { name: "bias", bytes: encode(&bias, Elem::F32) });
     }
-    // Decoded once, when the first row is asked for: exact but for one rounding to f32.
+    // Decoded once, when the first row is asked for: exact but for one rounding to f32. Rows are asked for by rayon's
+    // threads, and one that waits for a parallel loop would take up another row, which waits for this.
     let decoded: OnceLock<Vec<f32>> = OnceLock::new();
     let (x_elem, y_elem) = (spec.x, spec.y);
     let row = move |i: usize| -> Vec<Want> {
-        let w = decoded.get_or_init(|| matrix.dequantize());
+        let w = decoded.get_or_init(|| matrix.dequantize_serial());
         let x = &x[i * k..(i + 1) * k];
         let column = |j: usize| {
             let terms = x.iter().zip(&w[j * k..(j + 1) * k]).map(|(a, b)| f64::from(*a) * f64::from(*b));

@@ -202,4 +202,32 @@ mod tests {
         assert_eq!((rows.len(), rows[0], rows[9]), (10, 0, 999));
         assert!(rows.windows(2).all(|w| w[0] < w[1]));
     }
+
+    /// References keep what their rows share. Whoever computes that must not run other rows meanwhile, as a worker
+    /// of rayon does that waits for its own parallel loop: they would wait for what is not there yet, for ever.
+    #[test]
+    fn references_of_many_rows_at_once_never_wait_for_themselves() {
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(16).build().unwrap();
+            let families = crate::kernels::families();
+            for family in &families {
+                let case = &family.cases[0];
+                for round in 0..200 {
+                    let problem = case.problem(0, round);
+                    let zeros: Vec<_> = problem
+                        .outputs
+                        .iter()
+                        .map(|o| vec![0; o.n_rows * o.row_len * o.elem.size_bytes()])
+                        .collect();
+                    drop(pool.install(|| verify(&problem, &zeros, round)));
+                }
+                send.send(family.name).unwrap();
+            }
+        });
+        for family in crate::kernels::families() {
+            let done = receive.recv_timeout(std::time::Duration::from_secs(120));
+            assert_eq!(done.ok(), Some(family.name), "no end of {}", family.name);
+        }
+    }
 }

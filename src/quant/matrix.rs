@@ -178,26 +178,40 @@ impl<L: Layout> QuantizedMatrix<L> {
         f64::from(unscaled) * f64::from(self.scale(row, group_ix)) * f64::from(self.tensor_scale)
     }
 
-    /// All weights, row-major `[n, k]`: [`value`](Self::value) rounded once to f32.
+    /// All weights, row-major `[n, k]`: [`value`](Self::value) rounded once to f32. On all of rayon's threads.
     pub fn dequantize(&self) -> Vec<f32> {
-        let (k, group) = (self.shape().k(), self.group().get());
         let mut values = vec![0.0_f32; self.shape().elements()];
-        values.par_chunks_exact_mut(k).enumerate().for_each(|(row, values)| {
-            for (group_ix, values) in values.chunks_exact_mut(group).enumerate() {
-                let scale = f64::from(self.scale(row, group_ix)) * f64::from(self.tensor_scale);
-                let zero_point = self.zero_point(row, group_ix);
-                let table: [f32; 16] = std::array::from_fn(|code| {
-                    (f64::from(self.format().code_value(code as u8, zero_point)) * scale) as f32
-                });
-                for (word_ix, values) in values.chunks_exact_mut(8).enumerate() {
-                    let word = self.words[L::word_index(&self.spec, row, group_ix * group / 8 + word_ix)];
-                    for (i, value) in values.iter_mut().enumerate() {
-                        *value = table[(word >> (4 * i) & 15) as usize];
-                    }
+        values
+            .par_chunks_exact_mut(self.shape().k())
+            .enumerate()
+            .for_each(|(row, values)| self.dequantize_row(row, values));
+        values
+    }
+
+    /// [`dequantize`](Self::dequantize) on the calling thread alone, for where waiting for other threads is not
+    /// allowed: inside a lock or a [`OnceLock`](std::sync::OnceLock) that rayon's threads ask for.
+    pub fn dequantize_serial(&self) -> Vec<f32> {
+        let mut values = vec![0.0_f32; self.shape().elements()];
+        let rows = values.chunks_exact_mut(self.shape().k()).enumerate();
+        rows.for_each(|(row, values)| self.dequantize_row(row, values));
+        values
+    }
+
+    fn dequantize_row(&self, row: usize, values: &mut [f32]) {
+        let group = self.group().get();
+        for (group_ix, values) in values.chunks_exact_mut(group).enumerate() {
+            let scale = f64::from(self.scale(row, group_ix)) * f64::from(self.tensor_scale);
+            let zero_point = self.zero_point(row, group_ix);
+            let table: [f32; 16] = std::array::from_fn(|code| {
+                (f64::from(self.format().code_value(code as u8, zero_point)) * scale) as f32
+            });
+            for (word_ix, values) in values.chunks_exact_mut(8).enumerate() {
+                let word = self.words[L::word_index(&self.spec, row, group_ix * group / 8 + word_ix)];
+                for (i, value) in values.iter_mut().enumerate() {
+                    *value = table[(word >> (4 * i) & 15) as usize];
                 }
             }
-        });
-        values
+        }
     }
 
     fn assert_inside(&self, row: usize, col: usize) {
