@@ -82,6 +82,7 @@ fn compare_keeps_the_json_contract() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["schema"], 1);
+    assert_eq!(json["complete"], true);
     assert!(json["device"]["name"].is_string());
     let rows = json["rows"].as_array().unwrap();
     assert!(rows.len() >= 3);
@@ -181,4 +182,23 @@ fn compare_on_the_cpu_has_metal_rows_where_there_is_clang() {
         assert_eq!(row["fetched_vs_wgsl"].is_number(), row["source"] == "msl", "{row}");
         assert!(row["compile_options"].as_str().is_some_and(|o| !o.is_empty()), "{row}");
     }
+}
+
+#[test]
+fn an_interrupted_comparison_leaves_the_rows_that_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_marlin"));
+    command.args(["compare", "--case", "edge", "--msl", "all", "--device", "cpu", "--json"]).arg(&path);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let begin = std::time::Instant::now();
+    while !path.exists() && begin.elapsed().as_secs() < 120 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(json["complete"], false, "it ended before it was interrupted");
+    let rows = json["rows"].as_array().unwrap();
+    assert!(!rows.is_empty() && rows.iter().all(|r| r["verified"] == true || !r["skipped"].is_null()));
 }

@@ -75,7 +75,7 @@ fn every_variant_is_right_on_every_gpu() {
                 time: false,
                 ..CompareOptions::default()
             };
-            let comparison = compare(&device, &kernels::families(), &options, &mut |_, _, _| {});
+            let comparison = compare(&device, &kernels::families(), &options, &mut |_| {});
             judge(&device, &comparison);
         }
     }
@@ -94,7 +94,7 @@ fn right_on_the_executor(width: u32) {
             msl: MslCases::None,
             ..CompareOptions::default()
         };
-        let comparison = compare(&device, &kernels::families(), &options, &mut |_, _, _| {});
+        let comparison = compare(&device, &kernels::families(), &options, &mut |_| {});
         judge(&device, &comparison);
         let counted = |r: &measure::Row| r.fetched_bytes.is_some() == (trace != TraceMode::Off);
         assert!(comparison.rows.iter().filter(|r| r.verified).all(counted));
@@ -122,7 +122,7 @@ fn timing_gives_times_only_to_what_was_verified() {
         let families = kernels::select(kernels::families(), &["patterns/coalesced".into()]).unwrap();
         let options =
             CompareOptions { budget: std::time::Duration::from_millis(20), ..CompareOptions::default() };
-        let comparison = compare(&device, &families, &options, &mut |_, _, _| {});
+        let comparison = compare(&device, &families, &options, &mut |_| {});
         assert!(comparison.ceiling_gbps.is_some_and(|g| g > 0.0));
         for row in &comparison.rows {
             assert!(row.verified && row.time_ns.is_some_and(|t| t > 0.0) && row.samples >= 1, "{row:?}");

@@ -1,12 +1,12 @@
 //! `marlin compare`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgpu_marlin::kernels::{self, spec::Family};
 use wgpu_marlin::measure::{
-    self, ChecksChoice, CompareOptions, Comparison, Device, FETCH_BLOCK_BYTES, MslCases, Row,
+    self, ChecksChoice, CompareOptions, Comparison, Device, FETCH_BLOCK_BYTES, MslCases, Progress, Row,
 };
 use wgpu_marlin::metal::Clang;
 use wgpu_marlin::report::{Page, comparison_html};
@@ -72,6 +72,9 @@ enum ChecksArg {
     Both,
 }
 
+/// Rows that are there are written at most so often.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+
 pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     let mut families = kernels::select(kernels::families(), &args.names)?;
     let mut case = args.case.clone();
@@ -103,7 +106,27 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         budget: Duration::from_millis(args.budget),
         seed: args.seed,
     };
-    let comparison = with_progress(|progress| measure::compare(&device, &families, &options, progress));
+    let mut written = Instant::now();
+    let comparison = with_progress(|progress| {
+        measure::compare(&device, &families, &options, &mut |p| {
+            progress(p);
+            // What is there already outlives an interruption.
+            if let Some(path) = args.json.as_deref().filter(|&path| path != "-")
+                && !p.so_far.rows.is_empty()
+                && written.elapsed() > WRITE_EVERY
+            {
+                let report = Finished {
+                    device: &device,
+                    comparison: p.so_far,
+                    seed: options.seed,
+                    quantizations: &quantizations,
+                };
+                // The last write tells of failures.
+                drop(json_of(&report, false).and_then(|text| replace(path, &text)));
+                written = Instant::now();
+            }
+        })
+    });
     let html = args.html.as_deref();
     let report = Finished {
         device: &device,
@@ -115,15 +138,15 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
 }
 
 /// Runs `work` with a progress line on standard error, where that is a terminal.
-pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(usize, usize, &str)) -> T) -> T {
+pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> T) -> T {
     let bar = ProgressBar::new(1);
     if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
         bar.set_style(style);
     }
-    let result = work(&mut |done, of, what| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-        bar.set_message(what.to_string());
+    let result = work(&mut |p| {
+        bar.set_length(p.of as u64);
+        bar.set_position(p.done as u64);
+        bar.set_message(p.what.to_string());
     });
     bar.finish_and_clear();
     result
@@ -143,28 +166,42 @@ pub(crate) fn finish(
     json_path: Option<&str>,
     html_path: Option<&str>,
 ) -> Result<(), Failure> {
-    let &Finished { device, comparison, seed, quantizations } = report;
+    let &Finished { device, comparison, .. } = report;
     if let Some(path) = html_path {
         let title = format!("wgpu-marlin on {}", device.name());
         write_out(path, &comparison_html(&page(report, &title), comparison)?)?;
     }
     if let Some(path) = json_path {
-        let mut value = json!({
-            "schema": 1,
-            "device": device_json(device),
-            "seed": seed,
-            "ceiling_gbps": comparison.ceiling_gbps,
-            "rows": comparison.rows,
-        });
-        if !quantizations.is_empty() {
-            value["quantizations"] = quantizations.iter().map(Quantization::json).collect();
-        }
-        write_out(path, &super::json(&value)?)?;
+        write_out(path, &json_of(report, true)?)?;
     }
     if json_path != Some("-") {
         print_out(&text(report))?;
     }
     judge(comparison)
+}
+
+/// A comparison as JSON; `complete` is false while rows are being made.
+fn json_of(report: &Finished<'_>, complete: bool) -> Result<String, Failure> {
+    let &Finished { device, comparison, seed, quantizations } = report;
+    let mut value = json!({
+        "schema": 1,
+        "device": device_json(device),
+        "seed": seed,
+        "complete": complete,
+        "ceiling_gbps": comparison.ceiling_gbps,
+        "rows": comparison.rows,
+    });
+    if !quantizations.is_empty() {
+        value["quantizations"] = quantizations.iter().map(Quantization::json).collect();
+    }
+    super::json(&value)
+}
+
+/// Writes a file anew. Whoever reads it meanwhile finds the old text or the new one, whole.
+fn replace(path: &str, text: &str) -> Result<(), Failure> {
+    let beside = format!("{path}.partial");
+    std::fs::write(&beside, text)?;
+    Ok(std::fs::rename(&beside, path)?)
 }
 
 /// What stands above the tables of a page.

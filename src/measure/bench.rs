@@ -60,7 +60,7 @@ pub fn run_coalescing_benchmark(pattern: &str, sizes: &[u64]) -> Result<Comparis
         Err(GpuError::NoAdapter { .. }) => Device::Cpu(Cpu::default()),
         Err(e) => return Err(e.into()),
     };
-    Ok(compare(&device, &[family], &benchmark_options(), &mut |_, _, _| {}))
+    Ok(compare(&device, &[family], &benchmark_options(), &mut |_| {}))
 }
 
 /// Every size, unchecked code.

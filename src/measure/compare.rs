@@ -91,6 +91,19 @@ impl Comparison {
     }
 }
 
+/// How far a comparison is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Number of the row or case that is being made.
+    pub done: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Family, variant, case.
+    pub what: &'a str,
+    /// What is there already, without speedups.
+    pub so_far: &'a Comparison,
+}
+
 fn chosen(case: &Case, choice: &str) -> bool {
     match choice {
         "all" => true,
@@ -101,8 +114,8 @@ fn chosen(case: &Case, choice: &str) -> bool {
     }
 }
 
-/// Verifies and times every chosen variant of every chosen case. `progress` hears of each row that is made, as
-/// (number, of how many, what). Submits and waits.
+/// Verifies and times every chosen variant of every chosen case. `progress` hears of each row that is made.
+/// Submits and waits.
 ///
 /// The copy ceiling is measured first, on the device at hand, at a size past its caches. On the CPU rows are
 /// made on as many threads as there are cores.
@@ -110,7 +123,7 @@ pub fn compare(
     device: &Device,
     families: &[Family],
     options: &CompareOptions,
-    progress: &mut dyn FnMut(usize, usize, &str),
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Comparison {
     let cases: Vec<(&Family, &Case)> = families
         .iter()
@@ -128,11 +141,11 @@ fn on_gpu(
     gpu: &Gpu,
     cases: &[(&Family, &Case)],
     options: &CompareOptions,
-    progress: &mut dyn FnMut(usize, usize, &str),
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Comparison {
     let mut comparison = Comparison::default();
     let n = cases.iter().map(|(f, _)| f.variants.len()).sum::<usize>() + 1;
-    progress(0, n, "copy ceiling");
+    progress(Progress { done: 0, of: n, what: "copy ceiling", so_far: &comparison });
     if options.time
         && let Some(row) = copy_row(gpu, options)
     {
@@ -146,7 +159,8 @@ fn on_gpu(
         let (shared, shared_operands) = (OnceCell::new(), OnceCell::new());
         for variant in &family.variants {
             done += 1;
-            progress(done, n, &format!("{}/{} {}", family.name, variant.name, case.name));
+            let what = format!("{}/{} {}", family.name, variant.name, case.name);
+            progress(Progress { done, of: n, what: &what, so_far: &comparison });
             let job = Job { family: family.name, case, variant };
             let own;
             let own_operands;
@@ -179,7 +193,7 @@ fn on_cpu(
     cpu: &Cpu,
     cases: &[(&Family, &Case)],
     options: &CompareOptions,
-    progress: &mut dyn FnMut(usize, usize, &str),
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Comparison {
     let checks = match options.checks {
         Some(ChecksChoice::Checked) => &[Checks::Checked][..],
@@ -219,7 +233,11 @@ fn on_cpu(
             jobs.extend(texts(case_ix, variant).into_iter().map(|text| (job, problem.clone(), text)));
         }
         let start = comparison.rows.len();
-        progress(start, n, &format!("{} {}", family.name, case.name));
+        let what = format!("{} {}", family.name, case.name);
+        let mut heard = |made| {
+            progress(Progress { done: start + made, of: n, what: &what, so_far: &comparison });
+        };
+        heard(0);
         let make = |ix: usize| {
             let (job, problem, text) = &jobs[ix];
             match (text, &metal) {
@@ -230,7 +248,6 @@ fn on_cpu(
                 (CpuText::Wgsl(checks), _) => job.on_executor(cpu, problem, *checks, options),
             }
         };
-        let mut heard = |done| progress(start + done, n, &format!("{} {}", family.name, case.name));
         let mut rows = in_parallel(jobs.len(), &make, &mut heard);
         compare_traffic(&mut rows);
         rank_by_traffic(&mut rows);

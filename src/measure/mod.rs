@@ -14,7 +14,7 @@ mod run;
 mod verify;
 
 pub use bench::{BenchmarkError, benchmark_options, coalescing_benchmark, run_coalescing_benchmark};
-pub use compare::{ChecksChoice, CompareOptions, Comparison, MslCases, compare, device_row};
+pub use compare::{ChecksChoice, CompareOptions, Comparison, MslCases, Progress, compare, device_row};
 pub use cpu::{Cpu, FETCH_BLOCK_BYTES, HostOperands, HostSource, Trace, TracedSite};
 pub use device::Device;
 pub use metal::{MetalCpu, MetalSite, MetalText, MetalTrace};
