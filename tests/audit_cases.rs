@@ -282,3 +282,32 @@ fn an_access_larger_than_any_memory_is_not_counted() {
         assert!(site.assumptions[0].contains("bytes per lane"), "{:?}", site.assumptions);
     }
 }
+
+#[test]
+fn structs_that_lanes_read_whole_are_no_warning() {
+    let kernel = |more: &str| {
+        format!(
+            "struct Block {{ scale: u32, codes: array<u32, 4> }}
+            @group(0) @binding(0) var<storage, read> blocks: array<Block>;
+            @group(0) @binding(1) var<storage, read_write> sums: array<u32>;
+            @compute @workgroup_size(64)
+            fn main(@builtin(global_invocation_id) g: vec3<u32>) {{
+                let block = g.x / 2u;
+                var sum = blocks[block].scale;
+                {more}
+                sums[g.x] = sum;
+            }}"
+        )
+    };
+    let severity = |text: &str| {
+        let report = audit_wgsl("blocks.wgsl", text, &Settings::default());
+        let found = report.findings.iter().find(|f| f.code == "array-of-structs").expect("a finding");
+        found.severity
+    };
+    assert_eq!(severity(&kernel("")), Severity::Warning);
+    // Two lanes share a block, each takes half of its codes.
+    let halves = "for (var i = 0u; i < 2u; i++) { sum += blocks[block].codes[g.x % 2u * 2u + i]; }";
+    assert_eq!(severity(&kernel(halves)), Severity::Info);
+    let half = "for (var i = 0u; i < 2u; i++) { sum += blocks[block].codes[i]; }";
+    assert_eq!(severity(&kernel(half)), Severity::Warning);
+}

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Validates the auditor's SARIF against the published schema of SARIF 2.1.0 (OASIS), which the package serde-sarif
 # carries, with Python's jsonschema. A log that breaks the schema must be refused, so that the schema is known to bite.
-# Needs a network for the first run, python3 with venv. Usage: tests/audit_sarif.sh [path of marlin]
+# Needs a network for the first run; python3 with jsonschema (Debian: python3-jsonschema) or with venv.
+# Usage: tests/audit_sarif.sh [path of marlin]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 marlin=$(realpath "${1:-target/debug/marlin}")
@@ -16,14 +17,17 @@ printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[workspa
 (cd "$work/fetch" && cargo fetch -q)
 schema=$(echo "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/serde-sarif-0.8.0/src/schema.json | cut -d' ' -f1)
 
-python=python3
-if ! python3 -c 'import jsonschema' 2> /dev/null; then
+python=
+for p in python3 /usr/bin/python3; do
+    if "$p" -c 'import jsonschema' 2> /dev/null; then python=$p; fi
+done
+if [ -z "$python" ]; then
     python3 -m venv "$work/venv"
     "$work/venv/bin/pip" install -q jsonschema
     python="$work/venv/bin/python"
 fi
 
-# Every rule speaks; nothing is found; a file is no WGSL and has a name that a URI must escape.
+# Many findings; none; a file is no WGSL and has a name that a URI must escape.
 "$marlin" audit tests/fixtures/audit wgsl --format sarif > "$work/fixtures.sarif"
 "$marlin" audit tests/fixtures/audit/a05.wgsl --format sarif > "$work/silent.sarif"
 printf 'fn' > "$work/no wgsl%.wgsl"

@@ -141,7 +141,8 @@ pub(crate) fn conclude(
         classified: merged.len() - unknown,
         unknown,
     });
-    let ctx = Context { kernel: &walked.name, algebra: &walked.algebra, sites: &merged, settings, locate };
+    let ctx =
+        Context { kernel: &walked.name, file, algebra: &walked.algebra, sites: &merged, settings, locate };
     for rule in rules::all() {
         (rule.check)(&ctx, &mut report.findings);
     }

@@ -59,6 +59,8 @@ pub struct Finding {
     pub message: String,
     /// Entry point.
     pub kernel: String,
+    /// File of the entry point; labels can lie in files that it includes.
+    pub kernel_file: String,
     /// Places; the first primary one is the finding's.
     pub labels: Vec<Label>,
     /// Figures, assumptions, what would help.

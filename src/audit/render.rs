@@ -53,6 +53,16 @@ pub fn text(report: &Report) -> String {
     out
 }
 
+/// "1 note", "2 notes", "2 accesses".
+fn plural(n: usize, what: &str) -> String {
+    let end = match (n, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{n} {what}{end}")
+}
+
 /// One line per kernel, worst first, and the totals.
 pub fn summary(report: &Report) -> String {
     let mut out = String::new();
@@ -60,11 +70,7 @@ pub fn summary(report: &Report) -> String {
         report
             .findings
             .iter()
-            .filter(|f| {
-                f.kernel == k.name
-                    && f.severity == s
-                    && f.place().is_none_or(|l| l.file == k.file || !report.sources.contains_key(&k.file))
-            })
+            .filter(|f| f.kernel == k.name && f.kernel_file == k.file && f.severity == s)
             .count()
     };
     let mut rows: Vec<_> = report
@@ -77,8 +83,13 @@ pub fn summary(report: &Report) -> String {
         match &k.reason {
             Some(reason) => out.push_str(&format!("{}: {}: not analysed: {reason}\n", k.file, k.name)),
             None => out.push_str(&format!(
-                "{}: {}: {} accesses, {} unknown, {warnings} warnings, {infos} notes\n",
-                k.file, k.name, k.accesses, k.unknown
+                "{}: {}: {}, {} unknown, {}, {}\n",
+                k.file,
+                k.name,
+                plural(k.accesses, "access"),
+                k.unknown,
+                plural(*warnings, "warning"),
+                plural(*infos, "note"),
             )),
         }
     }
@@ -87,9 +98,11 @@ pub fn summary(report: &Report) -> String {
     let skipped = report.kernels.iter().filter(|k| !k.analysed).count();
     let warnings = report.findings.iter().filter(|f| f.severity >= Severity::Warning).count();
     out.push_str(&format!(
-        "{} kernels, {skipped} not analysed; {total} accesses, {unknown} unknown; {warnings} warnings, {} notes\n",
-        report.kernels.len(),
-        report.findings.len() - warnings
+        "{}, {skipped} not analysed; {}, {unknown} unknown; {}, {}\n",
+        plural(report.kernels.len(), "kernel"),
+        plural(total, "access"),
+        plural(warnings, "warning"),
+        plural(report.findings.len() - warnings, "note"),
     ));
     out
 }

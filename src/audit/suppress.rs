@@ -120,6 +120,7 @@ impl Suppressions {
                 confidence: Confidence::Exact,
                 message,
                 kernel: String::new(),
+                kernel_file: String::new(),
                 labels: vec![s.at.clone()],
                 notes: vec!["help: remove it".into()],
             });

@@ -29,10 +29,9 @@
 //! # Measured
 //!
 //! NVIDIA H100 80GB, Vulkan, 2026-11-22, f16 to f16, unchecked. 512 tokens per expert, 8 experts of 4096 × 4096, fp4: gather
-//! 511 ms, host_sorted 4.21, sorted 4.23, sorted_coop_16x16_small 1.42, sorted_coop_16x16 1.04 (132 TFLOPS, 0.72 of the dense
-//! product's 184). Earlier the same day, before timing waited for the card's clock: 1.66 ms.
-//! One token, 4 of 32 experts of 2880 × 2880, mxfp4: gather 828 µs, sorted 199, sorted_coop_16x16_small 72, vector_portable
-//! 47, vector 41.
+//! 511 ms, host_sorted 4.21, sorted 4.23, sorted_coop_16x16_small 1.37, sorted_coop_16x16 0.97 (142 TFLOPS, 0.71 of the dense
+//! product's 200; 1.04 with runs of 16 codes and scalar stores). One token, 4 of 32 experts of 2880 × 2880, mxfp4: gather
+//! 828 µs, sorted 199, sorted_coop_16x16_small 71, vector_portable 47, vector 41.
 
 mod plan;
 

@@ -28,22 +28,32 @@
 //!
 //! # What was tried
 //!
-//! NVIDIA H100 80GB, Vulkan, 2026-11-22, fp4 in groups of 32, f16 to f16, 4096³, unchecked; cuBLAS in f16: 723 TFLOPS.
+//! NVIDIA H100 80GB, Vulkan, 2026-11-22, fp4 in groups of 32, f16 to f16, 4096³, unchecked; cuBLAS in f16: 751 TFLOPS.
 //!
 //! | cooperative matrices of 16 × 16: tile, subgroup's tile, step of K | TFLOPS |
 //! |---|---|
-//! | 128 × 128, 64 × 64, 32 (`coop_16x16`) | 184 to 189 |
-//! | 128 × 128, 64 × 64, 16 | 149 |
+//! | 128 × 128, 64 × 64, 32 (`coop_16x16`) | 200 (int4 213, nvfp4 183 to 189) |
+//! | … runs of 16 codes, results stored element by element | 182 to 184 |
+//! | … either of the two mended | 192 |
+//! | 128 × 128, 64 × 64, 64 (16) | 155 (149) |
+//! | 128 × 128, 64 × 32, 64 (32) | 176 (122) |
+//! | 256 × 128 (128 × 256), 64 × 64, 32 | 172 (171) |
+//! | 128 × 128, 64 × 64, 32, two buffers | 120 |
 //! | 128 × 64, 64 × 32, 32 | 139 |
-//! | 128 × 128, 64 × 32 (32 × 64), 32 | 126 (123) |
-//! | 128 × 256, 64 × 64, 16 | 126 |
-//! | 64 × 64, 32 × 32, 32 (`coop_16x16_small`) | 107 to 118 |
+//! | 64 × 128, 64 × 64, 32 | 97 |
+//! | 64 × 64, 32 × 32, 32 (`coop_16x16_small`) | 111 |
 //! | 128 × 128, 64 × 32, 32, rows of the tiles not padded | 81 |
-//! | `register_tile`, `register_tile_128` | 34, 34 |
+//! | `register_tile`, `register_tile_128` | 34, 35 |
+//!
+//! Where the time goes, by leaving parts out (of 743 µs, runs of 16): without staging x 525, without staging W 569, without
+//! either 286, that without storing y 231 (595 TFLOPS), without barriers 642, without storing y 688. So the matrices wait:
+//! loads, decoding and multiplication of a step follow each other though the source issues loads a step ahead. `@volatile`
+//! operands keep the compiler from moving the loads: 8 subgroups of 64 × 32 with steps of 64 go from 177 to 191 TFLOPS, the
+//! variant from 182 to 178. Loading before the barrier, all fragments before the first product: no change.
 //!
 //! Dropped: fragments stored straight to y (51 TFLOPS at 64 × 64: spilled); weights scaled as f16 through 16-bit integers
 //! (nvfp4: 119 against 185), with two buffers and steps of 16 besides (47). At 64 × 4096 × 4096, `coop_16x16_split_k` takes
-//! 65 µs, `split_k` 78, `coop_16x16_small` 103, `coop_16x16` 143 (then with 64 × 32), cuBLAS 26. int4 is slower than fp4: 95.
+//! 38 µs, `split_k` 78, `coop_16x16_small` 100, `coop_16x16` 149, cuBLAS 26.
 
 mod plan;
 

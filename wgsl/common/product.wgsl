@@ -10,7 +10,15 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;
+#ifndef Y_VEC
+#define Y_VEC 1
+#endif
+// With Y_VEC = 4 in runs of four: n is a multiple of 4.
+#if Y_VEC == 4
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<{{Y_ELEM}}>>;
+#else
 @group(0) @binding(4) var<storage, read_write> y: array<{{Y_ELEM}}>;
+#endif
 #if ZERO_POINTS
 @group(0) @binding(5) var<storage, read> zero_points: array<u32>;
 #endif

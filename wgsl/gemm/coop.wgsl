@@ -12,11 +12,13 @@
 // Weights are rounded to AB_ELEM after scaling; products are summed in f32. With AB_ELEM = f16, weights beyond 65504
 // overflow.
 // 1. Per step an invocation loads runs of 8 activations (16 or 32 bytes; neighbours load neighbouring runs of a row) and
-//    runs of 16 codes (8 bytes, within one group: one scale). Codes become floats by bit placement, once per workgroup.
+//    runs of W_CODES codes (16 or 32: 8 or 16 bytes, within one group: one scale). Codes become floats by bit placement,
+//    once per workgroup.
 // 2. Both tiles lie in workgroup memory as [row][k], rows padded by 8 elements against bank conflicts.
 // 3. The next step's loads are in flight while this step multiplies: nothing looks at what they bring before it is staged.
 // 4. Fragments have names, not indices: an array would be spilled.
-// 5. Results leave through workgroup memory, element by element, so that nothing beyond an edge is written.
+// 5. Results leave through workgroup memory, by Y_VEC elements (4 where n is a multiple of 4), so that nothing beyond an edge
+//    is written.
 // BUFFERS = 2: a step is staged while slower subgroups still multiply the one before: one barrier per step, not two.
 // K_EDGE = 1: the last step may be partly beyond K; zeros fill it up.
 // SPLIT = 1: workgroup z sums its part of K into partial[z], which sum_splits.wgsl adds up.
@@ -31,7 +33,7 @@ enable wgpu_cooperative_matrix;
 #include "common/weights.wgsl"
 #include "common/product.wgsl"
 
-@group(0) @binding(1) var<storage, read> words: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read> words: array<vec{{W_CODES / 8}}<u32>>;
 @group(0) @binding(3) var<storage, read> x: array<array<vec4<{{AB_ELEM}}>, 2>>;
 
 #define SUBGROUPS {{BM / WM * (BN / WN)}}
@@ -39,8 +41,8 @@ enable wgpu_cooperative_matrix;
 // Runs that an invocation stages per step, and runs per row of a tile.
 #define X_RUNS {{BM * BK / 8 / THREADS}}
 #define X_PER_ROW {{BK / 8}}
-#define W_RUNS {{BN * BK / 16 / THREADS}}
-#define W_PER_ROW {{BK / 16}}
+#define W_RUNS {{BN * BK / W_CODES / THREADS}}
+#define W_PER_ROW {{BK / W_CODES}}
 // Elements of a padded row.
 #define STRIDE {{BK + PAD}}
 #define FRAGMENTS_M {{WM / SIDE}}
@@ -102,14 +104,14 @@ fn stage_w8(element: u32, low: vec4<{{AB_ELEM}}>, high: vec4<{{AB_ELEM}}>) {
 #endif
 }
 
-// Sixteen weights with the words of their scale and zero point, as loaded.
+// A run of weights with the words of their scale and zero point, as loaded.
 struct PackedRun {
-    words: vec2<u32>,
+    words: vec{{W_CODES / 8}}<u32>,
     scale_word: u32,
     zero_point_word: u32,
 }
 
-// Sixteen weights, of which the first has index `k` in its row and `element` in the matrix.
+// A run, of which the first weight has index `k` in its row and `element` in the matrix.
 fn load_w_run(element: u32, k: u32) -> PackedRun {
 #if K_EDGE
     if k >= params.k {
@@ -117,14 +119,14 @@ fn load_w_run(element: u32, k: u32) -> PackedRun {
     }
 #endif
     let group_ix = element >> {{GROUP_SHIFT}}u;
-    return PackedRun(words[element >> 4u], load_scale_word(group_ix), load_zero_point_word(group_ix));
+    return PackedRun(words[element / {{W_CODES}}u], load_scale_word(group_ix), load_zero_point_word(group_ix));
 }
 
 // Decodes a run of group `group_ix` into the tile.
 fn stage_w(element: u32, run: PackedRun, group_ix: u32) {
     let zero_point = zero_point_in_word(run.zero_point_word, group_ix);
     let factor = scale_in_word(run.scale_word, group_ix) * CODE_SCALE / IN_PLACE;
-#for I in 0..2
+#for I in 0..W_CODES / 8
     let codes{{I}} = decode_eight(run.words[{{I}}], zero_point);
     stage_w8(element + {{8 * I}}u, vec4<{{AB_ELEM}}>(codes{{I}}.low * factor), vec4<{{AB_ELEM}}>(codes{{I}}.high * factor));
 #endfor
@@ -155,7 +157,7 @@ fn main(
 #endfor
 #for U in 0..W_RUNS
     let w_line{{U}} = (local_index + {{U * THREADS}}u) / {{W_PER_ROW}}u;
-    let w_k{{U}} = (local_index + {{U * THREADS}}u) % {{W_PER_ROW}}u * 16u;
+    let w_k{{U}} = (local_index + {{U * THREADS}}u) % {{W_PER_ROW}}u * {{W_CODES}}u;
     let w_start{{U}} = (first_w_row + min(first_column + w_line{{U}}, params.n - 1u)) * params.k;
     let w_tile{{U}} = w_line{{U}} * {{STRIDE}}u + w_k{{U}};
     var w_run{{U}} = load_w_run(w_start{{U}} + k_begin + w_k{{U}}, k_begin + w_k{{U}});
@@ -235,22 +237,32 @@ fn main(
 #for J in 0..FRAGMENTS_N
     coopStoreT(sum{{I}}_{{J}}, &staging[slot], f_stride);
     workgroupBarrier();
-    for (var i = lane; i < {{SIDE * SIDE}}u; i += {{SUBGROUP}}u) {
-        let line = subgroup_row + {{I * SIDE}}u + i / {{SIDE}}u;
-        let column = first_column + subgroup_column + {{J * SIDE}}u + i % {{SIDE}}u;
+    for (var i = lane; i < {{SIDE * SIDE / Y_VEC}}u; i += {{SUBGROUP}}u) {
+        let line = subgroup_row + {{I * SIDE}}u + i / {{SIDE / Y_VEC}}u;
+        let column = first_column + subgroup_column + {{J * SIDE}}u + i % {{SIDE / Y_VEC}}u * {{Y_VEC}}u;
         if line < n_rows && column < params.n {
 #if GROUPED
             let row = sorted[first_row + line];
 #else
             let row = first_row + line;
 #endif
-#if SPLIT
-            y[first_y + row * params.n + column] = staging[slot + i];
+            let first = slot + i * {{Y_VEC}}u;
+#if Y_VEC == 4
+            var value = vec4(staging[first], staging[first + 1u], staging[first + 2u], staging[first + 3u]);
 #else
-            var value = staging[slot + i] * params.tensor_scale;
-#if BIAS
+            var value = staging[first];
+#endif
+#if !SPLIT
+            value *= params.tensor_scale;
+#if BIAS && Y_VEC == 4
+            value += vec4(bias[column], bias[column + 1u], bias[column + 2u], bias[column + 3u]);
+#elif BIAS
             value += bias[column];
 #endif
+#endif
+#if Y_VEC == 4
+            y[(first_y + row * params.n + column) / 4u] = vec4<{{Y_ELEM}}>(value);
+#else
             y[first_y + row * params.n + column] = {{Y_ELEM}}(value);
 #endif
         }

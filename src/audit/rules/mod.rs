@@ -92,6 +92,7 @@ pub fn find(code: &str) -> Option<&'static Rule> {
 /// One kernel, for the rules.
 pub(crate) struct Context<'a> {
     pub(crate) kernel: &'a str,
+    pub(crate) file: &'a str,
     pub(crate) algebra: &'a Algebra,
     pub(crate) sites: &'a [Classified],
     pub(crate) settings: &'a Settings,
@@ -135,6 +136,7 @@ impl Context<'_> {
             confidence: site.confidence,
             message,
             kernel: self.kernel.into(),
+            kernel_file: self.file.into(),
             labels,
             notes,
         }
@@ -147,11 +149,11 @@ impl Context<'_> {
         let blocks = site.average(|s| s.blocks[ix])?;
         let useful = site.average(|s| s.useful_bytes)?;
         let size = BLOCK_SIZES[ix];
-        let what = if size == 32 { "sectors" } else { "lines" };
+        let what = if size == 32 { "sector" } else { "line" };
         Some(format!(
-            "{} lanes touch {} {what} of {size} B: {} of {} bytes used",
-            number(lanes),
-            number(blocks),
+            "{} touch {} of {size} B: {} of {} bytes used",
+            amount(lanes, "lane"),
+            amount(blocks, what),
             number(useful),
             number(blocks * size as f64)
         ))
@@ -218,6 +220,11 @@ fn coefficient(v: &Value, symbol: super::lanes::AtomId) -> i64 {
             _ => None,
         })
         .unwrap_or(0)
+}
+
+/// "1 line", "2 lines".
+pub(crate) fn amount(v: f64, what: &str) -> String {
+    format!("{} {what}{}", number(v), if v == 1.0 { "" } else { "s" })
 }
 
 /// At most two decimals, none where there is nothing behind the point.

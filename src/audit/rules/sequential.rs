@@ -62,9 +62,9 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let now = site.average(|s| s.blocks_if_aligned[ix]).unwrap_or(0.0);
         if (ideal as f64) < now {
             finding.notes.push(format!(
-                "help: if consecutive lanes took consecutive steps of `{counter}`, a request would touch {ideal} {} of {} B \
+                "help: if consecutive lanes took consecutive steps of `{counter}`, a request would touch {} of {} B \
                  instead of {}",
-                if ideal == 1 { "block" } else { "blocks" },
+                super::amount(ideal as f64, "block"),
                 BLOCK_SIZES[ix],
                 super::number(now)
             ));

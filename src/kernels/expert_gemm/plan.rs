@@ -171,7 +171,7 @@ pub(super) fn sorted_register(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal>
 
 pub(super) fn sorted_coop(spec: &Spec, caps: &Caps, tile: &CoopTile) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.y])?;
-    let shader = coop_shader(&spec.weights, tile, caps, [spec.x, product_elem(spec)], false)?;
+    let shader = coop_shader(&spec.weights, spec.n(), tile, caps, [spec.x, product_elem(spec)], false)?;
     Ok(sorted(spec, shader, [tile.bm, tile.bn]))
 }
 

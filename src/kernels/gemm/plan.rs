@@ -152,9 +152,10 @@ pub(in crate::kernels) fn register_shader(
     Ok(Shader::new(wgsl!("gemm/register_tile.wgsl"), defines).with_msl(msl!("gemm/register_tile.metal")))
 }
 
-/// The shader of `coop`, with f16 matrices for f16 activations and f32 ones for f32.
+/// The shader of `coop` for a y of `n` columns, with f16 matrices for f16 activations and f32 ones for f32.
 pub(in crate::kernels) fn coop_shader(
     weights: &WeightSpec,
+    n: u32,
     tile: &CoopTile,
     caps: &Caps,
     [x, y]: [Elem; 2],
@@ -175,6 +176,10 @@ pub(in crate::kernels) fn coop_shader(
     if threads > caps.max_invocations || tile.bn * tile.bk / 16 < threads {
         return Err(Refusal::needs(format!("subgroups of another size than {subgroup}")));
     }
+    // Runs of 32 codes have one scale, begin at multiples of 16 bytes, and there is one for each invocation.
+    let wide = weights.group().get() >= 32
+        && weights.shape().k().is_multiple_of(32)
+        && tile.bn * tile.bk / 32 >= threads;
     // Metal's matrix loads take pointers to scalars.
     let tile_vec = if f == 8 { 1 } else { 8 };
     let defines = defines(weights, x, y, bias)
@@ -188,6 +193,8 @@ pub(in crate::kernels) fn coop_shader(
         .with("PAD", 8)
         .with("SUBGROUP", subgroup)
         .with("TILE_VEC", tile_vec)
+        .with("W_CODES", if wide { 32 } else { 16 })
+        .with("Y_VEC", if n.is_multiple_of(4) { 4 } else { 1 })
         .with("K_EDGE", i32::from(!weights.shape().k().is_multiple_of(tile.bk as usize)))
         .with("SPLIT", 0)
         .with("GROUPED", 0)
@@ -212,7 +219,7 @@ pub(super) fn coop(spec: &Spec, caps: &Caps, tile: &CoopTile, split: bool) -> Re
     elementwise(caps, &[spec.y])?;
     let y = if split { Elem::F32 } else { spec.y };
     let bias = spec.bias && !split;
-    let shader = coop_shader(&spec.weights, tile, caps, [spec.x, y], bias)?;
+    let shader = coop_shader(&spec.weights, spec.n(), tile, caps, [spec.x, y], bias)?;
     tiles(spec, shader, [tile.bm, tile.bn], split)
 }
 
