@@ -215,9 +215,23 @@ impl<'a> Tape<'a> {
                 continue;
             }
             let sum = each.get_or_insert_with(|| vec![0; self.lanes]);
-            for (lane, s) in sum.iter_mut().enumerate() {
-                let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
-                *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
+            // The two common forms in loops without branches.
+            match (c, varying.as_slice()) {
+                (Lanes::Uniform(c), [v]) => {
+                    let by = product.wrapping_mul(*c);
+                    sum.iter_mut().zip(*v).for_each(|(s, v)| *s = s.wrapping_add(v.wrapping_mul(by)));
+                }
+                (Lanes::Each(c), []) => {
+                    sum.iter_mut()
+                        .zip(c.iter())
+                        .for_each(|(s, c)| *s = s.wrapping_add(c.wrapping_mul(product)));
+                }
+                _ => {
+                    for (lane, s) in sum.iter_mut().enumerate() {
+                        let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
+                        *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
+                    }
+                }
             }
         }
         match each {

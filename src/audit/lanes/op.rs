@@ -83,6 +83,7 @@ impl Op {
     }
 
     /// Applies the operation; operands must be wrapped already.
+    #[inline]
     pub(crate) fn on(&self, args: &[i64]) -> i64 {
         let a = args[0];
         let b = args.get(1).copied().unwrap_or(0);
@@ -90,6 +91,9 @@ impl Op {
             Op::Div(_) => {
                 if b == 0 {
                     a
+                } else if a >= 0 && b > 0 && b & (b - 1) == 0 {
+                    // Divisors are powers of two as a rule; a shift takes a tenth of a division's time.
+                    a >> b.trailing_zeros()
                 } else {
                     a.wrapping_div(b)
                 }
@@ -97,6 +101,8 @@ impl Op {
             Op::Rem(_) => {
                 if b == 0 {
                     0
+                } else if a >= 0 && b > 0 && b & (b - 1) == 0 {
+                    a & (b - 1)
                 } else {
                     a.wrapping_rem(b)
                 }
