@@ -103,7 +103,7 @@ pub(crate) struct Classified {
     pub(crate) bank_ways: Option<(u64, u64)>,
     /// Why the address is data-dependent or unknown.
     pub(crate) reason: Option<String>,
-    /// A loop counter along which each lane walks contiguous memory, and its step in bytes.
+    /// The loop, if one has each lane walk contiguous memory.
     pub(crate) walk: Option<Steps>,
     /// Offsets of other copies of the access, by inlining or unrolling.
     pub(crate) copies: Vec<Value>,

@@ -173,17 +173,7 @@ impl<'a> Tape<'a> {
             let (product, varying) = self.factors(m);
             match (c, varying.as_slice()) {
                 (Lanes::Uniform(c), []) => uniform = uniform.wrapping_add(product.wrapping_mul(*c)),
-                (Lanes::Each(c), []) => {
-                    sum.iter_mut()
-                        .zip(c.iter())
-                        .for_each(|(s, c)| *s = s.wrapping_add(c.wrapping_mul(product)));
-                }
-                _ => {
-                    for (lane, s) in sum.iter_mut().enumerate() {
-                        let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
-                        *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
-                    }
-                }
+                (c, varying) => add_lanes(c, product, varying, sum),
             }
         }
         if uniform != 0 {
@@ -215,24 +205,7 @@ impl<'a> Tape<'a> {
                 continue;
             }
             let sum = each.get_or_insert_with(|| vec![0; self.lanes]);
-            // The two common forms in loops without branches.
-            match (c, varying.as_slice()) {
-                (Lanes::Uniform(c), [v]) => {
-                    let by = product.wrapping_mul(*c);
-                    sum.iter_mut().zip(*v).for_each(|(s, v)| *s = s.wrapping_add(v.wrapping_mul(by)));
-                }
-                (Lanes::Each(c), []) => {
-                    sum.iter_mut()
-                        .zip(c.iter())
-                        .for_each(|(s, c)| *s = s.wrapping_add(c.wrapping_mul(product)));
-                }
-                _ => {
-                    for (lane, s) in sum.iter_mut().enumerate() {
-                        let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
-                        *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
-                    }
-                }
-            }
+            add_lanes(c, product, &varying, sum);
         }
         match each {
             None => Evaluated::Uniform(uniform),
@@ -241,6 +214,25 @@ impl<'a> Tape<'a> {
                     v.iter_mut().for_each(|x| *x = x.wrapping_add(uniform));
                 }
                 Evaluated::Each(v)
+            }
+        }
+    }
+}
+
+/// Adds a term that differs between lanes to `sum`. The two common forms are loops without branches.
+fn add_lanes(c: &Lanes, product: i64, varying: &[&[i64]], sum: &mut [i64]) {
+    match (c, varying) {
+        (Lanes::Uniform(c), [v]) => {
+            let by = product.wrapping_mul(*c);
+            sum.iter_mut().zip(*v).for_each(|(s, v)| *s = s.wrapping_add(v.wrapping_mul(by)));
+        }
+        (Lanes::Each(c), []) => {
+            sum.iter_mut().zip(c.iter()).for_each(|(s, c)| *s = s.wrapping_add(c.wrapping_mul(product)));
+        }
+        _ => {
+            for (lane, s) in sum.iter_mut().enumerate() {
+                let lanes = varying.iter().fold(product, |p, v| p.wrapping_mul(v[lane]));
+                *s = s.wrapping_add(lanes.wrapping_mul(c.at(lane)));
             }
         }
     }
