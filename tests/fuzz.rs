@@ -1,10 +1,8 @@
 //! Arbitrary text never panics and never hangs what reads other people's files: the preprocessor, the audit of WGSL,
 //! the reader of LLVM IR, the reader of safetensors. Inputs are real texts, mutated.
 //!
-//! Each target runs for a second or so. `MARLIN_FUZZ_SECONDS=1800 cargo test --test fuzz wgsl -- --nocapture` runs one for
+//! Each target runs for a second or so. `MARLIN_FUZZ_SECONDS=1800 cargo test fuzz::wgsl -- --nocapture` runs one for
 //! longer, `MARLIN_FUZZ_SEED` begins elsewhere. An input that fails is written to a file, whose name is printed.
-
-mod metal_common;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -256,7 +254,7 @@ fn wgsl() {
 
 #[test]
 fn ir_reader() {
-    let Some(clang) = metal_common::clang("fuzzing the IR reader") else { return };
+    let Some(clang) = crate::metal::clang("fuzzing the IR reader") else { return };
     let ir = |text: &[u8]| -> Option<Ir> {
         llvm_ir(&clang, &Source::new("fuzz.metal", String::from_utf8_lossy(text).into_owned())).ok()
     };

@@ -2,9 +2,9 @@
 # Validates the auditor's SARIF against the published schema of SARIF 2.1.0 (OASIS), which the package serde-sarif
 # carries, with Python's jsonschema. A log that breaks the schema must be refused, so that the schema is known to bite.
 # Needs a network for the first run; python3 with jsonschema (Debian: python3-jsonschema) or with venv.
-# Usage: tests/audit_sarif.sh [path of marlin]
+# Usage: tests/audit/sarif.sh [path of marlin]
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 marlin=$(realpath "${1:-target/debug/marlin}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,8 +1,6 @@
 //! Metal kernels on the CPU: what they compute, in both lane orders, and that planted faults are caught.
 
-mod metal_common;
-
-use metal_common::{clang, shown};
+use super::{clang, shown};
 use std::time::Duration;
 use wgpu_marlin::metal::{Bound, FaultKind, Op, Program, Run, RunError, RunOptions, Source, Texture};
 

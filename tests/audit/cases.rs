@@ -1,8 +1,6 @@
 //! Access patterns with known answers, in WGSL and in Metal: exact block counts and verdicts, and silence where
 //! nothing is wrong.
 
-mod metal_common;
-
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -85,7 +83,7 @@ use Language::{Metal, Wgsl};
 
 /// The languages to test in: without clang there is no Metal.
 fn languages() -> Vec<Language> {
-    match metal_common::clang("the Metal fixtures") {
+    match crate::metal::clang("the Metal fixtures") {
         Some(_) => vec![Wgsl, Metal],
         None => vec![Wgsl],
     }
@@ -267,7 +265,7 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) { o[g.x] = k[(g.x * pitch +
 
 #[test]
 fn an_access_larger_than_any_memory_is_not_counted() {
-    let Some(clang) = metal_common::clang("a vector of 2^64 - 1 floats") else { return };
+    let Some(clang) = crate::metal::clang("a vector of 2^64 - 1 floats") else { return };
     let text = "#include <metal_stdlib>\nkernel void f(device float* a, device const float* b, \
                 uint g [[thread_position_in_grid]]) { a[g] = b[g]; }\n";
     let mut ir = llvm_ir(&clang, &Source::new("huge.metal", text)).unwrap();

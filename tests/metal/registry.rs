@@ -1,14 +1,12 @@
 //! The whole registry as Metal text: every file of `msl/`, and what naga makes of every WGSL variant, checked by
 //! clang and run against the same reference as the WGSL. A new kernel needs no change here.
 
-mod metal_common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use metal_common::{clang, shown};
+use super::{clang, shown};
 use wgpu_marlin::exec::TraceMode;
 use wgpu_marlin::gpu::{Caps, Language, Plan};
 use wgpu_marlin::kernels;

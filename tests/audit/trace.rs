@@ -1,8 +1,6 @@
 //! The auditor's static counts against what the executor traces, over every kernel of this crate: wherever the
 //! static answer claims to be exact, it is the trace.
 
-mod metal_common;
-
 use wgpu_marlin::audit::{Pattern, Report, Settings, Site, Space, TraceError, trace_case, trace_twins};
 use wgpu_marlin::exec::TraceMode;
 use wgpu_marlin::gpu::Caps;
@@ -100,7 +98,7 @@ fn every_wgsl_kernel_is_counted_as_it_is_traced() {
 
 #[test]
 fn every_metal_twin_is_counted_as_it_is_traced() {
-    let Some(clang) = metal_common::clang("tracing the Metal twins") else { return };
+    let Some(clang) = crate::metal::clang("tracing the Metal twins") else { return };
     let mut cpu = MetalCpu::new(clang, &Caps::apple());
     cpu.trace = TraceMode::All;
     let mut tally = Tally::default();

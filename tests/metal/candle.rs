@@ -1,10 +1,8 @@
 //! Metal kernels that nobody here wrote: those of the crate candle-metal-kernels 0.11.1, fetched by a script.
 //!
-//! `cargo test --test metal_candle -- --ignored`
+//! `cargo test metal::candle -- --ignored`
 
-mod metal_common;
-
-use metal_common::{clang, shown};
+use super::{clang, shown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wgpu_marlin::metal::{Bound, Clang, Program, RunOptions, Source, check};

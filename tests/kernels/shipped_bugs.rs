@@ -1,6 +1,6 @@
 //! Bugs that others shipped, each with the case of ours that has it: kernels of this kind fail at the same places again.
 //!
-//! Most are cases of the edge corpus, which `tests/kernels.rs` runs; here it is held that they stay in it. What no case of
+//! Most are cases of the edge corpus, which `tests/kernels/corpus.rs` runs; here it is held that they stay in it. What no case of
 //! that size can show is run here.
 
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! The check of Metal text: what it accepts, and that what it refuses is refused at the user's line.
 
-mod metal_common;
-
-use metal_common::{clang, shown};
+use super::{clang, shown};
 use wgpu_marlin::metal::{Binding, Source, Space, check, ir, llvm_ir};
 
 const HEADER: &str = "#include <metal_stdlib>\nusing namespace metal;\n";
@@ -181,7 +179,9 @@ kernel void k(device float* out, constant uint& n, uint i [[thread_position_in_g
 fn a_missing_clang_is_named_and_can_be_a_failure() {
     let test = |require: bool| {
         let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
-        command.args(["--exact", "a_kernel_is_accepted_and_described", "--nocapture"]).env("PATH", "");
+        command
+            .args(["--exact", "metal::check::a_kernel_is_accepted_and_described", "--nocapture"])
+            .env("PATH", "");
         if require {
             command.env("MARLIN_CLANG", "require")
         } else {

@@ -1,11 +1,9 @@
 //! naga's MSL runs like hand-written MSL: checked and unchecked, in both lane orders.
 
-mod metal_common;
-
-use metal_common::{clang, shown};
-use naga::back::msl;
-use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use super::{clang, shown};
+use ::naga::back::msl;
+use ::naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use ::naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgpu_marlin::metal::{Bound, Program, Run, RunOptions, Source, Texture, check};
 
 /// MSL for the only entry point of `wgsl`, its name, and the slot of the buffer sizes.

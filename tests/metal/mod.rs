@@ -1,4 +1,10 @@
-//! What the tests of `metal` share.
+//! Metal Shading Language without a Mac: what the check accepts, what runs compute, whose text runs.
+
+mod candle;
+mod check;
+mod naga;
+mod registry;
+mod run;
 
 use wgpu_marlin::metal::{Clang, Diagnostic};
 
@@ -15,7 +21,6 @@ pub(crate) fn clang(test: &str) -> Option<Clang> {
 }
 
 /// Diagnostics as a person sees them.
-#[allow(dead_code, reason = "each test binary uses its own part of this module")]
-pub(crate) fn shown(list: &[Diagnostic]) -> String {
+fn shown(list: &[Diagnostic]) -> String {
     list.iter().map(|d| format!("{d}\n")).collect()
 }

@@ -4,7 +4,7 @@
 # with its reason. Fails if anything crashes, if fewer than 90 % of a collection's kernels are analysed, or if fewer
 # than 85 % of the accesses in these are classified.
 #
-# Needs clang, jq, and a network for the first run. Usage: tests/audit_collections.sh [path of marlin [directory]];
+# Needs clang, jq, and a network for the first run. Usage: tests/audit/collections.sh [path of marlin [directory]];
 # with a directory, the reports stay there as NAME.json, and warnings.tsv has twenty of the warnings to be checked by
 # hand: of those that differ in collection, file, line or rule, the first twenty by the SHA-256 of that and a seed.
 seed=20261122

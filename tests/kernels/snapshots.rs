@@ -1,6 +1,6 @@
 //! The MSL of every kernel as text under review: what the Metal backend would compile, one snapshot per variant.
 //!
-//! `INSTA_UPDATE=always cargo test --test snapshots` accepts changes; the difference then shows in review.
+//! `INSTA_UPDATE=always cargo test kernels::snapshots` accepts changes; the difference then shows in review.
 
 use wgpu_marlin::gpu::Caps;
 use wgpu_marlin::kernels::{self, spec::CaseClass};

@@ -1,0 +1,5 @@
+//! The auditor: known answers, the command, static counts against traces.
+
+mod cases;
+mod cli;
+mod trace;

@@ -1,0 +1,7 @@
+//! The CPU executor: the language, its sanitizer, arbitrary input, and an independent implementation beside it.
+
+mod fuzz;
+mod language;
+mod sanitizer;
+mod subgroups;
+mod vulkan;

@@ -1,0 +1,8 @@
+//! The kernel families: the corpus on every device, operations as apps use them, and proof that the tests catch faults.
+
+mod corpus;
+mod determinism;
+mod mutants;
+mod operations;
+mod shipped_bugs;
+mod snapshots;

@@ -1,0 +1,9 @@
+//! All integration tests in one binary: a module per room, as in `src/`. `cargo test metal::run` runs one file's.
+
+mod audit;
+mod cli;
+mod exec;
+mod fuzz;
+mod kernels;
+mod metal;
+mod repository;
