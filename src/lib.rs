@@ -14,6 +14,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`memory`] | the ground floor: kinds of memory and access, traffic, banks, places in a text |
 //! | [`quant`] | 4-bit weight formats: quantize, pack, unpack, layouts |
 //! | [`lower`] | WGSL files to a validated naga module, and from there to target text |
 //! | [`gpu`] | devices, capabilities, buffers, pipelines, timing on wgpu |
@@ -38,6 +39,7 @@ pub mod kernels;
 pub mod lower;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
+pub mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod metal;
 pub mod quant;

@@ -73,7 +73,7 @@ fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walke
     let (module, info) = (&lowered.module, &lowered.info);
     let ep = &module.entry_points[ix];
     if module.overrides.is_empty() {
-        return super::naga::walk(module, info, ix, settings).map_err(|e| e.to_string());
+        return super::front::wgsl::walk(module, info, ix, settings).map_err(|e| e.to_string());
     }
     let constants = constants(module, settings);
     let stage = (ep.stage, ep.name.as_str());
@@ -87,7 +87,7 @@ fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walke
             },
         )?;
     let ix = module.entry_points.iter().position(|e| e.name == ep.name && e.stage == ep.stage).unwrap_or(0);
-    super::naga::walk(&module, &info, ix, settings).map_err(|e| e.to_string())
+    super::front::wgsl::walk(&module, &info, ix, settings).map_err(|e| e.to_string())
 }
 
 /// The values of pipeline-overridable constants that the settings give.

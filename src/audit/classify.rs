@@ -6,8 +6,9 @@ use super::lanes::count::{Counted, Sums};
 use super::lanes::enumerate::{Access, Assumption, Coverage};
 use super::lanes::{Algebra, AtomId, Op, SymbolKind, Value, of_atom};
 use super::settings::Settings;
-use super::site::{Place, RawSite, Space, Walked};
-use crate::exec::{BLOCK_SIZES, Traffic};
+use super::site::{Place, RawSite, Walked};
+use crate::memory::Space;
+use crate::memory::{BLOCK_SIZES, Traffic};
 
 /// The form of an access across the lanes of a subgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -196,7 +197,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
     }
     let access =
         Access { offset, conditions: &raw.conditions, enclosing: &raw.enclosing, guards: &walked.guards };
-    let banks = (raw.space == Space::Workgroup).then(|| settings.banks.banks());
+    let banks = (raw.space == Space::Workgroup).then_some(settings.banks);
     let (counted, ways) = walked.memo.count(alg, access, raw.width, banks, settings.budget);
     walked.spent.set(walked.spent.get() + counted.work);
     out.confidence = match counted.coverage {
@@ -242,8 +243,8 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         }
     }
     if let Some(w) = ways {
-        out.bank_ways = Some((w.most, w.ideal));
-        let conflict = w.most > w.ideal.max(1);
+        out.bank_ways = Some((w.ways, w.ideal_ways));
+        let conflict = w.ways > w.ideal_ways.max(1);
         out.pattern = match (conflict, out.pattern) {
             (true, _) => Pattern::BankConflict,
             (false, Pattern::SingleLane) => Pattern::SingleLane,
@@ -251,7 +252,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
             (false, _) => Pattern::Coalesced,
         };
     } else if out.pattern == Pattern::Coalesced {
-        let ix = settings.target.block_ix();
+        let ix = settings.target.block().ix();
         let s = &counted.sums;
         let more = |i: usize, by_half: u128| s.blocks[i] * 2 > s.blocks_if_aligned[i] * (2 + by_half);
         if more(0, 0) || more(ix, 1) || (ix != 0 && s.blocks[ix] * 2 == s.blocks_if_aligned[ix] * 3) {

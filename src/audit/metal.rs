@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::analyse::{conclude, finish, not_analysed};
 use super::finding::Label;
+use super::front::msl;
 use super::lanes::memo::Memo;
-use super::llvm;
 use super::report::Report;
 use super::settings::Settings;
 use super::suppress::Suppressions;
@@ -38,12 +38,12 @@ pub fn audit_metal(name: &str, text: &str, defines: &Defines, settings: &Setting
 
 /// Audits the kernels of Metal text that is LLVM IR already; `text` is what its debug locations point into.
 pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report {
-    let module = llvm::read(&ir.text);
+    let module = msl::read(&ir.text);
     let memo = Arc::new(Memo::default());
     let lines: Vec<&str> = text.lines().collect();
     let reports: Vec<Report> = (0..ir.kernels.len())
         .into_par_iter()
-        .map(|n| match llvm::walk(&module, ir, n, settings) {
+        .map(|n| match msl::walk(&module, ir, n, settings) {
             Ok(mut walked) => {
                 walked.memo = memo.clone();
                 let locate = |span: &std::ops::Range<usize>| label(ir, &lines, name, span);

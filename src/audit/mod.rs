@@ -1,9 +1,9 @@
 //! Memory-access auditor: what each access of a kernel moves, and why.
 //!
 //! ```text
-//! WGSL ──► lower ──► naga IR ──► naga (walk) ──┐
+//! WGSL ──► lower ──► naga IR ──► front::wgsl ──┐
 //!                                              ├──► sites ──► lanes::count ──► classify ──► rules ──► Report
-//! Metal ──► metal ──► LLVM IR ──► llvm (walk) ─┘
+//! Metal ──► metal ──► LLVM IR ──► front::msl  ─┘
 //! ```
 //!
 //! Each entry point is walked once, all lanes of a workgroup together, with integers held in the
@@ -19,10 +19,9 @@ mod auditor;
 mod baseline;
 mod classify;
 mod finding;
+mod front;
 mod lanes;
-mod llvm;
 mod metal;
-mod naga;
 pub mod render;
 mod report;
 mod rules;
@@ -34,6 +33,7 @@ mod target;
 mod trace;
 mod variable;
 
+pub use crate::memory::{AccessKind, BankModel, Space};
 pub use analyse::{audit_composed, audit_lowered, audit_wgsl};
 pub use auditor::{MemoryAuditor, PRIORITY_FAMILIES, audit_shader, generate_full_report};
 pub use baseline::Baseline;
@@ -44,6 +44,5 @@ pub use report::{Kernel, Report, Site};
 pub use rules::{Rule, all as rules, find as rule};
 pub use run::{AuditError, Request, run, trace_file};
 pub use settings::Settings;
-pub use site::{AccessKind, Space};
-pub use target::{BankModel, Target};
+pub use target::Target;
 pub use trace::{TraceError, Traced, audit_case, audit_dispatch, trace_case, trace_twins, trace_wgsl};

@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::classify::{Classified, Confidence, Pattern};
 use super::finding::Finding;
 use super::settings::Settings;
-use super::site::{AccessKind, Space};
 use super::trace::Traced;
-use crate::exec::{BLOCK_SIZES, Traffic};
+use crate::memory::{AccessKind, Space};
+use crate::memory::{BLOCK_SIZES, Traffic};
 
 /// One access of a kernel, with what it costs. Counts are averages per request.
 #[derive(Clone, Debug, Serialize)]
@@ -61,7 +61,7 @@ pub struct Site {
     pub bank_ways: Option<u64>,
     /// The bank model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bank_model: Option<&'static str>,
+    pub bank_model: Option<String>,
     /// What a traced run counted at the same access, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traced: Option<Traced>,
@@ -83,7 +83,7 @@ impl Site {
     ) -> Self {
         let blocks = |i: usize| c.average(|s| s.blocks[i]);
         let aligned = |i: usize| c.average(|s| s.blocks_if_aligned[i]);
-        let ix = settings.target.block_ix();
+        let ix = settings.target.block().ix();
         let in_workgroup = c.raw.space == Space::Workgroup && c.bank_ways.is_some();
         Site {
             file: at.0,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::target::{BankModel, Target};
+use super::target::Target;
+use crate::memory::BankModel;
 
 /// Parameters of an audit. The default knows nothing and assumes an Apple GPU.
 #[derive(Clone, Debug)]

@@ -5,36 +5,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::lanes::memo::Memo;
 use super::lanes::{Algebra, AtomId, Value};
-
-/// Where a buffer lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Space {
-    /// A storage buffer, Metal's `device`.
-    Storage,
-    /// Workgroup memory, Metal's `threadgroup`.
-    Workgroup,
-    /// A uniform buffer, Metal's `constant`.
-    Uniform,
-    /// A texture.
-    Texture,
-}
-
-/// What is done to memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessKind {
-    /// Read.
-    Load,
-    /// Write.
-    Store,
-    /// Read, change and write.
-    Atomic,
-}
+use crate::memory::{AccessKind, Space};
 
 /// An element of an array of structs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! GPU vendors as far as memory layout matters.
 
-use super::lanes::count::Banks;
+use crate::memory::{BankModel, Block};
 
 /// A kind of GPU: subgroup width, block size, banks of workgroup memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,50 +16,6 @@ pub enum Target {
     Intel,
 }
 
-/// How workgroup memory is taken to be banked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BankModel {
-    /// 32 banks of 4 bytes.
-    Banks32x4,
-    /// 16 banks of 4 bytes.
-    Banks16x4,
-    /// 16 banks of 16 bytes.
-    Banks16x16,
-}
-
-impl BankModel {
-    /// As it is written in findings.
-    pub fn name(self) -> &'static str {
-        match self {
-            BankModel::Banks32x4 => "32 banks of 4 B",
-            BankModel::Banks16x4 => "16 banks of 4 B",
-            BankModel::Banks16x16 => "16 banks of 16 B",
-        }
-    }
-
-    pub(crate) fn banks(self) -> Banks {
-        let (banks, bank_bytes) = match self {
-            BankModel::Banks32x4 => (32, 4),
-            BankModel::Banks16x4 => (16, 4),
-            BankModel::Banks16x16 => (16, 16),
-        };
-        Banks { banks, bank_bytes }
-    }
-}
-
-impl std::str::FromStr for BankModel {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "32x4" => Ok(BankModel::Banks32x4),
-            "16x4" => Ok(BankModel::Banks16x4),
-            "16x16" => Ok(BankModel::Banks16x16),
-            _ => Err(format!("no bank model `{s}`: choose 32x4, 16x4 or 16x16")),
-        }
-    }
-}
-
 impl Target {
     /// Lanes of a subgroup unless said otherwise.
     pub fn subgroup_size(self) -> u32 {
@@ -69,20 +25,20 @@ impl Target {
         }
     }
 
-    /// Index into [`BLOCK_SIZES`](crate::exec::BLOCK_SIZES) of what one miss fetches.
-    pub fn block_ix(self) -> usize {
+    /// What one miss fetches.
+    pub fn block(self) -> Block {
         match self {
-            Target::Nvidia => 0,
-            Target::Intel => 1,
-            Target::Apple | Target::Amd => 2,
+            Target::Nvidia => Block::Sector,
+            Target::Intel => Block::Half,
+            Target::Apple | Target::Amd => Block::Line,
         }
     }
 
     /// The bank model that is assumed.
     pub fn banks(self) -> BankModel {
         match self {
-            Target::Intel => BankModel::Banks16x4,
-            _ => BankModel::Banks32x4,
+            Target::Intel => BankModel::BANKS_16X4,
+            _ => BankModel::BANKS_32X4,
         }
     }
 

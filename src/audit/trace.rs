@@ -14,13 +14,13 @@ use super::metal::{audit_ir, place_label};
 use super::report::{Report, Site};
 use super::run::AuditError;
 use super::settings::Settings;
-use super::site::{AccessKind, Space};
 use super::variable::variables;
 use crate::exec::{self, Traffic};
 use crate::gpu::{Caps, Dispatch};
 use crate::kernels::spec::{Case, Refusal};
 use crate::lower::{Location, LowerError, Lowered, Resource, Shader};
 use crate::measure::{Cpu, MetalCpu, MetalText, RunError};
+use crate::memory::{AccessKind, Space};
 use crate::metal::{self, Clang, SiteTraffic};
 
 /// What a traced run counted at one access. All but the number of requests are averages per request.

@@ -2,6 +2,8 @@
 
 use naga::Span;
 
+use crate::memory::AccessKind;
+
 /// Why a kernel can't be compiled for the executor. Found before anything runs.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -128,27 +130,6 @@ pub struct Fault {
     pub span: Span,
     /// Who did it: the lowest such lane.
     pub invocation: Invocation,
-}
-
-/// Reading or writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AccessKind {
-    /// A plain read.
-    Load,
-    /// A plain write.
-    Store,
-    /// An atomic operation.
-    Atomic,
-}
-
-impl std::fmt::Display for AccessKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Load => "load",
-            Self::Store => "store",
-            Self::Atomic => "atomic",
-        })
-    }
 }
 
 /// The kinds of [`Fault`].

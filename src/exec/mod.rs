@@ -64,31 +64,17 @@ mod run;
 mod sanitize;
 mod texture;
 mod trace;
-mod traffic;
 
+pub use crate::memory::{AccessKind, BLOCK_SIZES, BankModel, BankUse, Space, Traffic};
 pub use buffer::Buffer;
-pub use error::{AccessKind, CompileError, ExecError, Fault, FaultKind, Invocation};
+pub use error::{CompileError, ExecError, Fault, FaultKind, Invocation};
 pub use run::{Bindings, Options, Run};
 pub use texture::Texture;
-pub use trace::{BankModel, BankUse, Site, TraceMode, locate};
-pub use traffic::{BLOCK_SIZES, Traffic};
+pub use trace::{Site, TraceMode, locate};
 
 use naga::back::PipelineConstants;
 use naga::valid::ModuleInfo;
 use naga::{Module, ShaderStage};
-
-/// Kinds of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Space {
-    /// Storage buffers.
-    Storage,
-    /// Workgroup memory.
-    Workgroup,
-    /// Uniform buffers and immediates.
-    Uniform,
-    /// Textures.
-    Texture,
-}
 
 /// A variable that a kernel uses and that must be bound.
 #[derive(Clone, Debug, PartialEq, Eq)]

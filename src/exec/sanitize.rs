@@ -6,9 +6,9 @@
 //! workgroup, a subgroup barrier for the same subgroup, nothing for different workgroups. Atomic accesses never race:
 //! WGSL lets atomic variables be accessed in no other way.
 
-use super::Space;
-use super::error::{AccessKind, FaultKind, Invocation};
+use super::error::{FaultKind, Invocation};
 use super::instr::{BarrierScope, Global, Program};
+use crate::memory::{AccessKind, Space};
 
 /// One access, as a cell remembers it.
 #[derive(Clone, Copy, Default)]

@@ -6,10 +6,8 @@
 
 use naga::Span;
 
-use super::Space;
-use super::error::AccessKind;
 use super::regs::{MAX_LANES, Mask, lanes};
-use super::traffic::Traffic;
+use crate::memory::{AccessKind, BankModel, BankUse, Block, Space, Traffic};
 
 /// Which workgroups are traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,34 +37,6 @@ impl TraceMode {
             Self::Sample(_) => true,
         }
     }
-}
-
-/// How workgroup memory is cut into banks: a model, not a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BankModel {
-    /// Number of banks.
-    pub banks: u32,
-    /// Bytes that are side by side in one bank.
-    pub bank_bytes: u32,
-}
-
-impl Default for BankModel {
-    /// 32 banks of 4 bytes: NVIDIA's and AMD's. Apple's layout is not published.
-    fn default() -> Self {
-        Self { banks: 32, bank_bytes: 4 }
-    }
-}
-
-/// Bank conflicts of one site under a [`BankModel`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BankUse {
-    /// The most distinct bank words that a request asks of one bank, summed over requests: the
-    /// passes that it takes.
-    pub ways: u64,
-    /// The passes that it would take if the same number of words were spread evenly.
-    pub ideal_ways: u64,
-    /// The most passes of one request.
-    pub max_ways: u64,
 }
 
 /// One access in the source, and what it asked of memory in the traced workgroups.
@@ -163,8 +133,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn new(n_sites: usize, model: BankModel) -> Self {
-        let bank_period = u64::from(model.banks) * u64::from(model.bank_bytes);
-        let period = lcm(128, bank_period.max(1));
+        let period = lcm(Block::Line.bytes(), model.period_bytes());
         Self { records: vec![Record::default(); n_sites], model, period }
     }
 
@@ -192,7 +161,11 @@ impl Recorder {
             None => {
                 let mut traffic = Traffic::default();
                 let mut active: Vec<u64> = lanes(mask).map(|l| u64::from(offsets[l])).collect();
-                let banks = if banked { bank_use(&active, bytes, self.model) } else { BankUse::default() };
+                let banks = if banked {
+                    self.model.use_of(active.iter().copied(), bytes)
+                } else {
+                    BankUse::default()
+                };
                 traffic.add_request(&mut active, bytes);
                 let pattern = Pattern { mask, phase, relative, traffic, banks, hits: 0 };
                 if record.patterns.len() < PATTERNS {
@@ -247,19 +220,6 @@ fn lcm(a: u64, b: u64) -> u64 {
     a / x * b
 }
 
-/// Bank conflicts of one request.
-fn bank_use(offsets: &[u64], bytes: u64, model: BankModel) -> BankUse {
-    let (banks, width) = (u64::from(model.banks.max(1)), u64::from(model.bank_bytes.max(1)));
-    let mut words: Vec<u64> = offsets.iter().flat_map(|&o| o / width..=(o + bytes - 1) / width).collect();
-    words.sort_unstable();
-    words.dedup();
-    let ideal_ways = (words.len() as u64).div_ceil(banks);
-    words.iter_mut().for_each(|w| *w %= banks);
-    words.sort_unstable();
-    let ways = words.chunk_by(|a, b| a == b).map(|same| same.len() as u64).max().unwrap_or(0);
-    BankUse { ways, ideal_ways, max_ways: ways }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,7 +236,7 @@ mod tests {
                 let offsets: Vec<u32> = (0..8).map(|l| 4 * base + l * [4, 8, 132][stride as usize]).collect();
                 recorder.record(0, &offsets, mask, 4, true);
                 let mut active: Vec<u64> = lanes(mask).map(|l| u64::from(offsets[l])).collect();
-                ways += bank_use(&active, 4, BankModel::default()).ways;
+                ways += BankModel::default().use_of(active.iter().copied(), 4).ways;
                 traffic.add_request(&mut active, 4);
             }
             let (got, banks) = recorder.finish()[0];
@@ -289,18 +249,5 @@ mod tests {
             let traced: Vec<u64> = (0..total).filter(|&ix| TraceMode::Sample(n).traces(ix, total)).collect();
             proptest::prop_assert_eq!(traced.len() as u64, u64::from(n).min(total));
         }
-    }
-
-    #[test]
-    fn a_stride_of_the_bank_count_conflicts_fully() {
-        let column: Vec<u64> = (0..32).map(|l| l * 128).collect();
-        let use_ = bank_use(&column, 4, BankModel::default());
-        assert_eq!((use_.ways, use_.ideal_ways), (32, 1));
-        let padded: Vec<u64> = (0..32).map(|l| l * 132).collect();
-        assert_eq!(bank_use(&padded, 4, BankModel::default()).ways, 1);
-        assert_eq!(bank_use(&[0; 32], 4, BankModel::default()).ways, 1, "a broadcast is no conflict");
-        let wide: Vec<u64> = (0..32).map(|l| l * 16).collect();
-        let use_ = bank_use(&wide, 16, BankModel::default());
-        assert_eq!((use_.ways, use_.ideal_ways), (4, 4));
     }
 }

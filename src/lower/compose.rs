@@ -10,6 +10,7 @@
 //!
 //! Every line of the result knows the file, line and columns it came from.
 
+use crate::memory::Location;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expr;
@@ -62,17 +63,6 @@ pub struct ComposeError {
     pub line: u32,
     /// What is wrong and how to mend it.
     pub message: String,
-}
-
-/// A place in a source file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Location {
-    /// File as named by the caller or an `#include`.
-    pub file: String,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in bytes, from 1.
-    pub column: u32,
 }
 
 /// Composed text with the origin of each of its lines.

@@ -9,7 +9,8 @@ mod reflect;
 mod source;
 mod targets;
 
-pub use compose::{ComposeError, Composed, Defines, Files, Location, compose, compose_foreign};
+pub use crate::memory::Location;
+pub use compose::{ComposeError, Composed, Defines, Files, compose, compose_foreign};
 pub use reflect::{Access, Binding, Resource};
 pub use source::{Embedded, MslText, Shader, Source, msl_text};
 pub use targets::{Checks, Msl, TargetError};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::algebra::{Algebra, SymbolKind};
 use super::enumerate::{Access, Assumption, Coverage, Requests};
-use crate::exec::{BLOCK_SIZES, Traffic};
+use crate::memory::{BLOCK_SIZES, BankModel, BankUse, Traffic};
 
 /// Sums over requests, weighted by how often each request happens. The fields are those of
 /// [`Traffic`].
@@ -64,15 +64,16 @@ pub(crate) fn count(
     algebra: &Algebra,
     access: Access<'_>,
     width: u64,
-    banks: Option<Banks>,
+    banks: Option<BankModel>,
     budget: usize,
-) -> (Counted, Option<Ways>) {
+) -> (Counted, Option<BankUse>) {
     let requests = Requests::collect(algebra, access, LINE, budget);
     let ways = banks.map(|banks| {
-        if banks.period() == LINE {
-            banks.ways(&requests, width)
+        let period = banks.period_bytes() as i64;
+        if period == LINE {
+            worst_use(banks, &requests, width)
         } else {
-            banks.ways(&Requests::collect(algebra, access, banks.period(), budget), width)
+            worst_use(banks, &Requests::collect(algebra, access, period, budget), width)
         }
     });
     let unknown = algebra.symbols_in(access.offset).iter().any(|&s| {
@@ -109,58 +110,24 @@ fn blocks_of(requests: Requests, width: u64) -> Counted {
     Counted { sums, coverage, assumptions, example: shapes.example, real: true, work }
 }
 
-/// A banked memory: `banks` banks of `bank_bytes` each, one word per bank and cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Banks {
-    pub(crate) banks: u64,
-    pub(crate) bank_bytes: u64,
-}
-
-/// Bank conflicts of one access.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ways {
-    /// Most distinct words that one request asks of one bank.
-    pub(crate) most: u64,
-    /// What the same number of words would need at least.
-    pub(crate) ideal: u64,
-}
-
-impl Banks {
-    fn period(self) -> i64 {
-        (self.banks * self.bank_bytes) as i64
-    }
-
-    /// Counts the words per bank of accesses of `width` bytes per lane; words that several lanes share count once.
-    fn ways(self, requests: &Requests, width: u64) -> Ways {
-        let mut worst = Ways::default();
-        let mut words: Vec<i64> = Vec::new();
-        let mut per_bank = vec![0u64; self.banks as usize];
-        let word = self.bank_bytes as i64;
-        // Where a shape begins within a word is all that matters.
-        let mut last: Option<(*const i64, i64)> = None;
-        requests.for_each(&mut |shape, lowest, _| {
-            let lowest = lowest.rem_euclid(word);
-            if last.replace((shape.as_ptr(), lowest)) == Some((shape.as_ptr(), lowest)) {
-                return;
-            }
-            words.clear();
-            for &offset in shape {
-                let first = (offset + lowest).div_euclid(word);
-                let end = (offset + lowest).saturating_add(width as i64 - 1).div_euclid(word);
-                words.extend(first..=end.min(first.saturating_add(64)));
-            }
-            words.sort_unstable();
-            words.dedup();
-            per_bank.fill(0);
-            for w in &words {
-                per_bank[w.rem_euclid(self.banks as i64) as usize] += 1;
-            }
-            let most = per_bank.iter().copied().max().unwrap_or(0);
-            let ideal = (words.len() as u64).div_ceil(self.banks);
-            if most * worst.ideal.max(1) > worst.most * ideal.max(1) || worst.most == 0 {
-                worst = Ways { most, ideal };
-            }
-        });
-        worst
-    }
+/// The worst use of banks of one request. What a shape's first address is within a word is all that matters.
+fn worst_use(model: BankModel, requests: &Requests, width: u64) -> BankUse {
+    let word = i64::from(model.bank_bytes.max(1));
+    let period = model.period_bytes() as i64;
+    let mut worst = BankUse::default();
+    let mut last: Option<(*const i64, i64)> = None;
+    requests.for_each(&mut |shape, lowest, _| {
+        let lowest = lowest.rem_euclid(word);
+        if last.replace((shape.as_ptr(), lowest)) == Some((shape.as_ptr(), lowest)) {
+            return;
+        }
+        // Distances are far below a quarter of the range; banks only know offsets modulo their period.
+        let bias = shape.iter().copied().min().unwrap_or(0).div_euclid(period).wrapping_mul(period);
+        let offsets = shape.iter().map(|&o| (o.wrapping_sub(bias).wrapping_add(lowest)) as u64);
+        let one = model.use_of(offsets, width.min(64 * word as u64));
+        if one.ways * worst.ideal_ways.max(1) > worst.ways * one.ideal_ways.max(1) || worst.ways == 0 {
+            worst = one;
+        }
+    });
+    worst
 }

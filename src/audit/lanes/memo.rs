@@ -8,11 +8,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
 use super::algebra::{Algebra, Atom, AtomId, Lanes, Value};
-use super::count::{Banks, Counted, LINE, Ways, count};
+use super::count::{Counted, LINE, count};
 use super::enumerate::Access;
+use crate::memory::{BankModel, BankUse};
 
 /// A count as [`count`] gives it.
-type Entry = (Counted, Option<Ways>);
+type Entry = (Counted, Option<BankUse>);
 
 /// Most counts kept.
 const MOST_ENTRIES: usize = 1 << 16;
@@ -28,7 +29,7 @@ impl Memo {
         algebra: &Algebra,
         access: Access<'_>,
         width: u64,
-        banks: Option<Banks>,
+        banks: Option<BankModel>,
         budget: usize,
     ) -> Entry {
         let key = form(algebra, access, width, banks, budget);
@@ -51,7 +52,7 @@ fn form(
     algebra: &Algebra,
     access: Access<'_>,
     width: u64,
-    banks: Option<Banks>,
+    banks: Option<BankModel>,
     budget: usize,
 ) -> (u64, u64) {
     // Atoms by their rank: arguments come before what is applied to them.
@@ -78,7 +79,7 @@ fn form(
     all.extend(access.enclosing);
     all.extend(&guarded);
     let rank: HashMap<AtomId, usize> = all.iter().enumerate().map(|(i, &a)| (a, i)).collect();
-    let modulus = banks.map_or(LINE, |b| LINE.max((b.banks * b.bank_bytes) as i64));
+    let modulus = banks.map_or(LINE, |b| LINE.max(b.period_bytes() as i64));
 
     let mut h = Two::default();
     (algebra.lanes(), algebra.subgroup_size(), width, budget).hash(&mut h);

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::count::{Banks, Counted, count};
+use super::count::{Counted, count};
 use super::enumerate::{Access, Coverage};
 use super::eval::Tape;
 use super::*;
-use crate::exec::Traffic;
+use crate::memory::Traffic;
 
 const LANES: usize = 16;
 const SUBGROUP: usize = 8;
@@ -344,10 +344,10 @@ fn a_triangular_loop_is_walked_exactly() {
 fn padding_removes_the_bank_conflict() {
     let alg = Algebra::new(32, 32);
     let guards = no_guards();
-    let model = Banks { banks: 32, bank_bytes: 4 };
+    let model = crate::memory::BankModel::default();
     for (pitch, want) in [(128, 32), (132, 1)] {
         let offset = Value::lanes(Lanes::new((0..32).map(|t| t * pitch).collect()));
         let access = Access { offset: &offset, conditions: &[], enclosing: &[], guards: &guards };
-        assert_eq!(count(&alg, access, 2, Some(model), 1 << 16).1.unwrap().most, want);
+        assert_eq!(count(&alg, access, 2, Some(model), 1 << 16).1.unwrap().ways, want);
     }
 }

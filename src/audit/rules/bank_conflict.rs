@@ -49,7 +49,7 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
             .notes
             .insert(0, format!("the busiest bank delivers {ways} words per request, {least} would do"));
         if let Some(stride) = site.stride_bytes {
-            let word = ctx.settings.banks.banks().bank_bytes as i64;
+            let word = ctx.settings.banks.bank_bytes as i64;
             if stride % (2 * word) == 0 {
                 finding.notes.push(format!(
                     "help: rows longer by {word} bytes ({} instead of {stride}) spread over all banks",

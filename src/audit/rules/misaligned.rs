@@ -29,7 +29,7 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
     for site in ctx.global().filter(|s| s.pattern == Pattern::Misaligned) {
-        let ix = ctx.settings.target.block_ix();
+        let ix = ctx.settings.target.block().ix();
         let (Some(now), Some(then)) =
             (site.average(|s| s.blocks[ix]), site.average(|s| s.blocks_if_aligned[ix]))
         else {

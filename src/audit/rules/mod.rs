@@ -21,8 +21,9 @@ use super::classify::Classified;
 use super::finding::{Finding, Label, Severity};
 use super::lanes::{Algebra, AtomId, Lanes, SymbolKind, Value};
 use super::settings::Settings;
-use super::site::{Place, Space};
-use crate::exec::BLOCK_SIZES;
+use super::site::Place;
+use crate::memory::BLOCK_SIZES;
+use crate::memory::Space;
 
 /// A rule: what it is called, what it says about itself, and what it does.
 pub struct Rule {
@@ -144,7 +145,7 @@ impl Context<'_> {
 
     /// "32 lanes touch 32 lines of 128 B: 128 of 4096 bytes used".
     fn bytes_note(&self, site: &Classified) -> Option<String> {
-        let ix = self.settings.target.block_ix();
+        let ix = self.settings.target.block().ix();
         let lanes = site.average(|s| s.active_lanes)?;
         let blocks = site.average(|s| s.blocks[ix])?;
         let useful = site.average(|s| s.useful_bytes)?;
@@ -161,7 +162,7 @@ impl Context<'_> {
 
     /// Useful bytes over fetched bytes with misalignment taken out.
     fn efficiency(&self, site: &Classified) -> Option<f64> {
-        let ix = self.settings.target.block_ix();
+        let ix = self.settings.target.block().ix();
         let fetched = site.average(|s| s.blocks_if_aligned[ix])? * BLOCK_SIZES[ix] as f64;
         Some(site.average(|s| s.useful_bytes)? / fetched)
     }

@@ -3,7 +3,7 @@
 use super::{Context, Rule};
 use crate::audit::classify::Pattern;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::site::AccessKind;
+use crate::memory::AccessKind;
 
 pub(super) const RULE: Rule = Rule {
     name: "narrow",

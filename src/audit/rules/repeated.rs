@@ -4,7 +4,8 @@ use super::{Context, Rule, coefficient};
 use crate::audit::classify::Pattern;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::lanes::SymbolKind;
-use crate::audit::site::{AccessKind, Place};
+use crate::audit::site::Place;
+use crate::memory::AccessKind;
 
 pub(super) const RULE: Rule = Rule {
     name: "repeated",

@@ -2,7 +2,8 @@
 
 use super::{Context, Rule};
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::site::{AccessKind, Place};
+use crate::audit::site::Place;
+use crate::memory::AccessKind;
 
 pub(super) const RULE: Rule = Rule {
     name: "round-trip",
@@ -36,7 +37,7 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
     let mut done = std::collections::BTreeSet::new();
     for (ix, store) in ctx.sites.iter().enumerate() {
-        if store.raw.space != crate::audit::site::Space::Storage || store.raw.kind != AccessKind::Store {
+        if store.raw.space != crate::memory::Space::Storage || store.raw.kind != AccessKind::Store {
             continue;
         }
         for load in ctx.sites.iter().skip(ix + 1).filter(|l| l.raw.kind == AccessKind::Load) {

@@ -3,7 +3,7 @@
 use super::{Context, Rule};
 use crate::audit::classify::Pattern;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::site::{AccessKind, Space};
+use crate::memory::{AccessKind, Space};
 
 pub(super) const RULE: Rule = Rule {
     name: "scattered",

@@ -3,7 +3,7 @@
 use super::{Context, Rule};
 use crate::audit::classify::{Pattern, Steps};
 use crate::audit::finding::{Finding, Severity};
-use crate::exec::BLOCK_SIZES;
+use crate::memory::BLOCK_SIZES;
 
 pub(super) const RULE: Rule = Rule {
     name: "sequential",
@@ -57,7 +57,7 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         if used_up {
             finding.notes.push("neighbouring accesses and the next steps use the rest of each block".into());
         }
-        let ix = ctx.settings.target.block_ix();
+        let ix = ctx.settings.target.block().ix();
         let ideal = (u64::from(ctx.settings.subgroup_size) * site.raw.width).div_ceil(BLOCK_SIZES[ix]);
         let now = site.average(|s| s.blocks_if_aligned[ix]).unwrap_or(0.0);
         if (ideal as f64) < now {

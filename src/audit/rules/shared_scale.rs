@@ -3,7 +3,8 @@
 use super::{Context, Rule};
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::lanes::{Op, SymbolKind};
-use crate::audit::site::{AccessKind, Place};
+use crate::audit::site::Place;
+use crate::memory::AccessKind;
 
 pub(super) const RULE: Rule = Rule {
     name: "shared-scale",

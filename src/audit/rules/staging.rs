@@ -2,7 +2,8 @@
 
 use super::{Context, Rule};
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::site::{AccessKind, Place, Space};
+use crate::audit::site::Place;
+use crate::memory::{AccessKind, Space};
 
 pub(super) const RULE: Rule = Rule {
     name: "staging",

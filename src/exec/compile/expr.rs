@@ -7,12 +7,12 @@ use naga::{AddressSpace, BinaryOperator, Expression, Handle, ScalarKind};
 use super::place::{Place, Root};
 use super::{Compiler, Frame, MAX_TABLE_ENTRIES, Result, Value};
 use crate::exec::alu;
-use crate::exec::error::AccessKind;
 use crate::exec::instr::{
     ImageAccess, ImageQueryOp, Indexed, Instr, MatrixAccess, MatrixOp, Table, Term, TermCount,
 };
 use crate::exec::layout::{Count, Elem, Ty};
 use crate::exec::regs::{File, Slot};
+use crate::memory::AccessKind;
 
 impl<'m> Compiler<'m> {
     /// The type of an expression's value.

@@ -21,13 +21,13 @@ use std::rc::Rc;
 use naga::valid::{FunctionInfo, ModuleInfo};
 use naga::{AddressSpace, BuiltIn, Expression, Function, Handle, Literal, Module, Span, TypeInner};
 
-use super::Space;
-use super::error::{AccessKind, CompileError};
+use super::error::CompileError;
 use super::instr::{Global, Instr, MaskIx, Program, Source, Table, Target};
 use super::layout::{Elem, Layout, Ty};
 use super::regs::{AluFn, File, Slot};
 use super::texture::ImageShape;
 use super::trace::SiteKey;
+use crate::memory::{AccessKind, Space};
 use place::Place;
 
 /// Larger workgroups are refused; GPUs allow 1024.

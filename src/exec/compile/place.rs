@@ -5,10 +5,10 @@ use std::rc::Rc;
 use naga::{Expression, Handle};
 
 use super::{Compiler, Frame, Result, Value, Variable};
-use crate::exec::error::AccessKind;
 use crate::exec::instr::{Access, Indexed, Instr, Part, Table, Term, TermCount};
 use crate::exec::layout::{Count, Elem, Ty};
 use crate::exec::regs::Slot;
+use crate::memory::AccessKind;
 
 /// A variable that a pointer leads to.
 #[derive(Clone)]

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use naga::{Barrier, Block, Expression, Function, Handle, Statement, SwitchValue};
 
 use super::{Compiler, Frame, Result, Value};
-use crate::exec::error::AccessKind;
 use crate::exec::instr::{
     Access, AtomicAccess, AtomicOp, BarrierScope, Collective, Gather, GatherOp, ImageAccess, Instr, MaskIx,
     Pair,
 };
 use crate::exec::layout::Ty;
 use crate::exec::regs::{File, Slot};
+use crate::memory::AccessKind;
 
 /// Deeper call chains are refused: compiling recurses.
 const MAX_CALL_DEPTH: u32 = 64;

@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::{Context, Memory, Subgroup};
-use crate::exec::Space;
 use crate::exec::alu::{f16_bits, f16_value};
 use crate::exec::buffer::Buffer;
-use crate::exec::error::{AccessKind, Fault, FaultKind};
+use crate::exec::error::{Fault, FaultKind};
 use crate::exec::instr::{Access, AtomicAccess, AtomicOp, Indexed, Term, TermCount};
 use crate::exec::layout::Elem;
 use crate::exec::regs::{CHUNK, MAX_LANES, Mask, Regs, lanes};
+use crate::memory::AccessKind;
+use crate::memory::Space;
 
 /// The words of a global, and whether only this thread has them.
 fn words<'a>(cx: &'a Context<'_>, global: u32) -> (&'a [AtomicU32], bool) {

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use super::Space;
 use super::buffer::Buffer;
 use super::compile::Builtin;
 use super::error::{ExecError, Fault, FaultKind, Invocation};
@@ -18,7 +17,8 @@ use super::instr::{Global, Instr, Program, Source};
 use super::regs::{MAX_LANES, Mask, Regs, first_lanes};
 use super::sanitize::Sanitizer;
 use super::texture::Texture;
-use super::trace::{BankModel, Recorder, Site, TraceMode};
+use super::trace::{Recorder, Site, TraceMode};
+use crate::memory::{BankModel, Space};
 use step::Stop;
 
 /// A workgroup may take this much memory for its registers and its workgroup variables.

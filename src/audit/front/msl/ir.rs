@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::reader::{Names, Reader};
+use super::parse::{Names, Reader};
 
 /// A local value or a label, by its place in [`Function::names`].
 pub(super) type Name = u32;
@@ -118,7 +118,7 @@ impl Module {
                     }
                     body.push(l);
                 }
-                if let Some((name, function)) = super::reader::function(line, &body) {
+                if let Some((name, function)) = super::parse::function(line, &body) {
                     module.functions.insert(name, function);
                 }
             }

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use super::parse::{Instruction, Name, Op as Ir, Operand, Ty};
+use super::ir::{Instruction, Name, Op as Ir, Operand, Ty};
 use super::{Base, Pointer, Val, Walker};
 use crate::audit::lanes::{Int, Op, Value};
-use crate::audit::site::{AccessKind, Place, RawSite, Record, Space};
+use crate::audit::site::{Place, RawSite, Record};
+use crate::memory::{AccessKind, Space};
 
 /// Most buffers that one pointer may lead to.
 const MOST_ALTERNATIVES: usize = 8;

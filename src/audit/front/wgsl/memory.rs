@@ -7,7 +7,8 @@ use naga::{CollectiveOperation, Expression, GatherMode, Handle, Statement, Subgr
 use super::value::{Memory, Val};
 use super::{WalkError, Walker};
 use crate::audit::lanes::{Int, Lanes, Op, Value};
-use crate::audit::site::{AccessKind, Place, RawSite, Record, Space};
+use crate::audit::site::{Place, RawSite, Record};
+use crate::memory::{AccessKind, Space};
 
 impl<'a> Walker<'a> {
     pub(super) fn global_name(&self, g: Handle<naga::GlobalVariable>) -> String {

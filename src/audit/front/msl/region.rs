@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::parse::{End, Name, Op as Ir, Operand};
+use super::ir::{End, Name, Op as Ir, Operand};
 use super::{MOST_STEPS, MOST_WORK, Val, Walker};
 use crate::audit::lanes::{Int, Op, Value};
 

@@ -10,7 +10,7 @@ use naga::{
 use super::value::{Memory, Val};
 use super::{WalkError, Walker};
 use crate::audit::lanes::{Int, Lanes, Op, Symbol, SymbolKind, Value};
-use crate::audit::site::{AccessKind, Space};
+use crate::memory::{AccessKind, Space};
 
 /// Largest array that is followed element by element.
 const MOST_ELEMENTS: u32 = 256;

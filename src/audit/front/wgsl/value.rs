@@ -5,7 +5,8 @@ use std::rc::Rc;
 use naga::Handle;
 
 use crate::audit::lanes::Value;
-use crate::audit::site::{Record, Space};
+use crate::audit::site::Record;
+use crate::memory::Space;
 
 /// What an expression is known to be.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::parse::{Name, Ty};
+use super::ir::{Name, Ty};
 use super::{Base, Pointer, Val, Walker};
 use crate::audit::lanes::Value;
 

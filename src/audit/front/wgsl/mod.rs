@@ -15,9 +15,9 @@ use std::rc::Rc;
 use naga::valid::{FunctionInfo, GlobalUse, ModuleInfo};
 use naga::{Block, Function, GlobalVariable, Handle, Module, Statement, SwitchValue};
 
-use super::Settings;
-use super::lanes::{Algebra, AtomId, Int, Op, Symbol, SymbolKind, Value};
-use super::site::{RawSite, Walked};
+use crate::audit::lanes::{Algebra, AtomId, Int, Op, Symbol, SymbolKind, Value};
+use crate::audit::settings::Settings;
+use crate::audit::site::{RawSite, Walked};
 use value::Val;
 
 /// Why a kernel could not be analysed.

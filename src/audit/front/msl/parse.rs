@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::parse::{Block, End, Function, Instruction, Name, Op, Operand, Ty, Typed};
+use super::ir::{Block, End, Function, Instruction, Name, Op, Operand, Ty, Typed};
 use crate::metal::dbg_id;
 
 /// The names of a function, numbered as they come.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::parse::{Block, End, Function, Name};
+use super::ir::{Block, End, Function, Name};
 
 /// A loop: its header, its blocks, and the loop around it.
 #[derive(Clone, Debug)]

@@ -4,6 +4,34 @@
 /// Block sizes in bytes at which traffic is counted: a sector, a half line, a line.
 pub const BLOCK_SIZES: [u64; 3] = [32, 64, 128];
 
+/// One of the block sizes in which traffic is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Block {
+    /// 32 bytes: what an NVIDIA GPU fetches for a miss.
+    Sector,
+    /// 64 bytes: Intel's line.
+    Half,
+    /// 128 bytes: the line of all others.
+    Line,
+}
+
+impl Block {
+    /// Its place in [`BLOCK_SIZES`] and in the arrays of [`Traffic`].
+    pub fn ix(self) -> usize {
+        self as usize
+    }
+
+    /// Its size.
+    pub fn bytes(self) -> u64 {
+        BLOCK_SIZES[self.ix()]
+    }
+
+    /// "sector" or "line".
+    pub fn noun(self) -> &'static str {
+        if self == Block::Sector { "sector" } else { "line" }
+    }
+}
+
 /// Sums over the requests of one access site.
 ///
 /// A request is what the active lanes of one subgroup ask of memory with one instruction.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::ir::Name;
 use super::loops::Phi;
-use super::parse::Name;
 use super::region::Edges;
 use super::{Val, Walker};
 use crate::audit::lanes::{Lanes, Value};

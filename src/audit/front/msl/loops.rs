@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use super::parse::{Name, Op as Ir, Operand, Ty};
+use super::ir::{Name, Op as Ir, Operand, Ty};
 use super::region::Edges;
 use super::{Pointer, Val, Walker, private};
 use crate::audit::classify::is_data_dependent;

@@ -5,22 +5,23 @@
 
 mod cfg;
 mod instr;
+mod ir;
 mod loops;
 mod parse;
 mod private;
-mod reader;
 mod region;
 mod unroll;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::lanes::{Algebra, AtomId, Lanes, Symbol, SymbolKind, Value};
-use super::settings::Settings;
-use super::site::{RawSite, Record, Space, Walked};
+use crate::audit::lanes::{Algebra, AtomId, Lanes, Symbol, SymbolKind, Value};
+use crate::audit::settings::Settings;
+use crate::audit::site::{RawSite, Record, Walked};
+use crate::memory::Space;
 use crate::metal::{Ir, Param};
 use cfg::Cfg;
-use parse::{Function, Module, Name};
+use ir::{Function, Module, Name};
 
 /// Instructions walked before a kernel is given up.
 const MOST_STEPS: usize = 400_000;
@@ -103,10 +104,10 @@ fn usual_workgroup(function: &Function) -> [u32; 3] {
     let mut used = [false; 3];
     for block in &function.blocks {
         for i in &block.code {
-            if let parse::Op::Call(name, _, args) = &i.op {
+            if let ir::Op::Call(name, _, args) = &i.op {
                 let position =
                     name.starts_with("marlin_thread_position") || name == "marlin_threads_per_threadgroup";
-                if let (true, Some((_, parse::Operand::Int(d)))) = (position, args.first()) {
+                if let (true, Some((_, ir::Operand::Int(d)))) = (position, args.first()) {
                     used[(*d).clamp(0, 2) as usize] = true;
                 }
             }
@@ -122,12 +123,17 @@ fn usual_workgroup(function: &Function) -> [u32; 3] {
 }
 
 /// Reads a module once, for [`walk`] of each of its kernels.
-pub(super) fn read(text: &str) -> parse::Module {
+pub(in crate::audit) fn read(text: &str) -> ir::Module {
     Module::parse(text)
 }
 
 /// Walks kernel number `n`.
-pub(super) fn walk(module: &Module, ir: &Ir, n: usize, settings: &Settings) -> Result<Walked, String> {
+pub(in crate::audit) fn walk(
+    module: &Module,
+    ir: &Ir,
+    n: usize,
+    settings: &Settings,
+) -> Result<Walked, String> {
     let name = ir.kernels.get(n).map(|k| k.name.clone()).unwrap_or_default();
     let function = module
         .functions
