@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wgpu_marlin::audit::{Request, Settings, audit_shader, audit_wgsl, run};
+use wgpu_marlin::audit::{Request, Settings, audit_wgsl, run};
 use wgpu_marlin::gpu::Caps;
 use wgpu_marlin::kernels::{self, spec::CaseClass};
 use wgpu_marlin::lower::{Checks, Shader};
+use wgpu_marlin::measure::audit_shader;
 use wgpu_marlin::metal::Clang;
 
 const METAL_LINES: usize = 80_000;

@@ -270,3 +270,50 @@ fn no_unfinished_marks_in_sources() {
         }
     }
 }
+
+/// The floors, lowest first: a room uses rooms of lower floors only.
+const FLOORS: [&[&str]; 8] = [
+    &["memory"],
+    &["quant", "weights", "lower"],
+    &["exec", "metal", "isa"],
+    &["audit", "gpu"],
+    &["kernels"],
+    &["measure"],
+    &["report"],
+    &["cli", "lsp"],
+];
+
+/// Imports upwards that stand until their room is mended: whoever mends one takes its line out.
+const KNOWN_CLIMBS: [(&str, &str); 0] = [];
+
+#[test]
+fn rooms_use_only_rooms_of_lower_floors() {
+    let floor_of = |room: &str| FLOORS.iter().position(|rooms| rooms.contains(&room));
+    let mut climbs = BTreeSet::new();
+    for file in files_below("src").into_iter().filter(|f| f.ends_with(".rs") && f.contains('/')) {
+        let room = file.split('/').next().expect("a folder").to_string();
+        let floor = floor_of(&room).unwrap_or_else(|| panic!("src/{room} is on no floor: add it to FLOORS"));
+        let text = std::fs::read_to_string(root().join("src").join(&file)).expect("readable source");
+        let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        for line in code {
+            for used in line.split("crate::").skip(1) {
+                let used: String =
+                    used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let Some(other) = floor_of(&used).filter(|_| used != room) else { continue };
+                // Rooms of one floor don't know each other.
+                if other >= floor {
+                    climbs.insert((room.clone(), used, file.clone()));
+                }
+            }
+        }
+    }
+    let unknown: Vec<_> =
+        climbs.iter().filter(|(a, b, _)| !KNOWN_CLIMBS.contains(&(a.as_str(), b.as_str()))).collect();
+    assert!(unknown.is_empty(), "imports that climb or cross a floor (room, used, file): {unknown:#?}");
+    for (from, to) in KNOWN_CLIMBS {
+        assert!(
+            climbs.iter().any(|c| (c.0.as_str(), c.1.as_str()) == (from, to)),
+            "{from} no longer uses {to}"
+        );
+    }
+}

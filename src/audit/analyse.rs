@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::classify::{Classified, Pattern, classify};
-use super::finding::{Finding, Label};
+use super::finding::Label;
 use super::report::{Kernel, Report, Site};
 use super::rules::{self, Context};
 use super::settings::Settings;
@@ -13,20 +13,21 @@ use crate::lower::{Composed, Lowered};
 
 /// Audits WGSL that needs no preprocessing.
 pub fn audit_wgsl(name: &str, text: &str, settings: &Settings) -> Report {
-    let mut report = audit_composed(Composed::verbatim(name, text), settings);
-    report.sources.insert(name.into(), text.into());
-    report
+    audit_composed(Composed::verbatim(name, text), settings)
 }
 
 /// Audits composed WGSL: findings name the places that its lines came from.
 pub fn audit_composed(composed: Composed, settings: &Settings) -> Report {
-    let name = composed.files().first().cloned().unwrap_or_default();
+    let sources: Vec<(String, String)> = composed.sources().to_vec();
+    let name = sources.first().map(|s| s.0.clone()).unwrap_or_default();
     // naga's front end is trusted with other people's text only as far as a panic goes.
-    match catch_unwind(AssertUnwindSafe(|| Lowered::new(composed))) {
+    let mut report = match catch_unwind(AssertUnwindSafe(|| Lowered::new(composed))) {
         Ok(Ok(lowered)) => audit_lowered(&lowered, settings),
         Ok(Err(e)) => not_analysed(&name, "(file)", e.to_string()),
         Err(_) => not_analysed(&name, "(file)", "naga panicked on it".into()),
-    }
+    };
+    report.sources.extend(sources);
+    report
 }
 
 /// A report with one row: what was not analysed, and why.
@@ -65,8 +66,9 @@ pub fn audit_lowered(lowered: &Lowered, settings: &Settings) -> Report {
         let kernel = conclude(&walked, &file, settings, &locate, &text_of);
         report.merge(kernel);
     }
-    finish(&mut report, &mut suppressions);
-    report
+    suppressions.apply(&mut report.findings);
+    report.sources.extend(lowered.composed.sources().iter().cloned());
+    report.finish()
 }
 
 fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walked, String> {
@@ -204,23 +206,4 @@ fn severity_of(p: Pattern) -> u8 {
         Pattern::Texture => 1,
         Pattern::Unreached => 0,
     }
-}
-
-/// Takes out what is suppressed, repeats and order.
-pub(crate) fn finish(report: &mut Report, suppressions: &mut Suppressions) {
-    suppressions.apply(&mut report.findings);
-    let mut seen = std::collections::HashSet::new();
-    report.findings.retain(|f| {
-        let place = f.place().map(|l| (l.file.clone(), l.line, l.column));
-        seen.insert((f.code, place, f.message.clone()))
-    });
-    sort(&mut report.findings);
-}
-
-/// Worst first, then by place.
-pub(crate) fn sort(findings: &mut [Finding]) {
-    findings.sort_by_cached_key(|f| {
-        let place = f.place().map(|l| (l.file.clone(), l.line, l.column));
-        (std::cmp::Reverse(f.severity), place, f.code)
-    });
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::AuditError;
 use super::render::fingerprint;
 use super::report::Report;
-use super::run::AuditError;
 
 /// Findings that are known, with how often each occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::analyse::{conclude, finish, not_analysed};
+use super::analyse::{conclude, not_analysed};
 use super::finding::Label;
 use super::front::msl;
 use super::lanes::memo::Memo;
@@ -63,9 +63,9 @@ pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report 
         report.merge(one);
     }
     let whole = Composed::verbatim(name, text);
-    finish(&mut report, &mut Suppressions::of_comments(text, &|byte| whole.locate(byte)));
+    Suppressions::of_comments(text, &|byte| whole.locate(byte)).apply(&mut report.findings);
     report.sources.insert(name.into(), text.into());
-    report
+    report.finish()
 }
 
 /// The place of a debug location; the file's first line where the compiler kept none.

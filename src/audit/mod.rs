@@ -15,9 +15,10 @@
 //! 256 bytes.
 
 mod analyse;
-mod auditor;
 mod baseline;
 mod classify;
+mod error;
+mod files;
 mod finding;
 mod front;
 mod lanes;
@@ -25,7 +26,6 @@ mod metal;
 pub mod render;
 mod report;
 mod rules;
-mod run;
 mod settings;
 mod site;
 mod suppress;
@@ -34,15 +34,17 @@ mod trace;
 mod variable;
 
 pub use crate::memory::{AccessKind, BankModel, Space};
+pub(crate) use analyse::not_analysed;
 pub use analyse::{audit_composed, audit_lowered, audit_wgsl};
-pub use auditor::{MemoryAuditor, PRIORITY_FAMILIES, audit_shader, generate_full_report};
 pub use baseline::Baseline;
 pub use classify::{Confidence, Pattern};
+pub use error::AuditError;
+pub use files::{Request, run, trace_file};
 pub use finding::{Finding, Label, Severity};
 pub use metal::{audit_ir, audit_metal};
-pub use report::{Kernel, Report, Site};
+pub use report::{Kernel, Report, Site, Traced};
 pub use rules::{Rule, all as rules, find as rule};
-pub use run::{AuditError, Request, run, trace_file};
 pub use settings::Settings;
 pub use target::Target;
-pub use trace::{TraceError, Traced, audit_case, audit_dispatch, trace_case, trace_twins, trace_wgsl};
+pub use trace::{TraceError, trace_wgsl};
+pub(crate) use variable::variables;

@@ -63,8 +63,14 @@ fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{end}")
 }
 
-/// One line per kernel, worst first, and the totals.
-pub fn summary(report: &Report) -> String {
+impl Report {
+    /// One line per kernel, worst first, and the totals.
+    pub fn summary(&self) -> String {
+        summary(self)
+    }
+}
+
+fn summary(report: &Report) -> String {
     let mut out = String::new();
     let count = |k: &super::report::Kernel, s: Severity| {
         report

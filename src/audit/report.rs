@@ -5,9 +5,7 @@ use serde::Serialize;
 use super::classify::{Classified, Confidence, Pattern};
 use super::finding::Finding;
 use super::settings::Settings;
-use super::trace::Traced;
-use crate::memory::{AccessKind, Space};
-use crate::memory::{BLOCK_SIZES, Traffic};
+use crate::memory::{Access, AccessKind, BLOCK_SIZES, Location, Space, Traffic};
 
 /// One access of a kernel, with what it costs. Counts are averages per request.
 #[derive(Clone, Debug, Serialize)]
@@ -116,6 +114,46 @@ impl Site {
         }
     }
 
+    /// An access that was traced and that the static walk did not find.
+    pub(super) fn unforeseen(access: Access, kernel: &str, traffic: Traffic) -> Self {
+        Site {
+            file: access.at.file,
+            line: access.at.line,
+            column: access.at.column,
+            kernel: kernel.into(),
+            buffer: access.buffer,
+            space: access.space,
+            op: access.kind,
+            bytes_per_lane: access.bytes_per_lane,
+            active_lanes: None,
+            pattern: Pattern::Unknown,
+            stride_bytes: None,
+            stride_symbol: None,
+            blocks32: None,
+            blocks64: None,
+            blocks128: None,
+            blocks32_if_aligned: None,
+            blocks64_if_aligned: None,
+            blocks128_if_aligned: None,
+            useful_bytes: None,
+            fetched_bytes: None,
+            confidence: Confidence::Unknown,
+            assumptions: vec!["traced, but not found by the static walk".into()],
+            bank_ways: None,
+            bank_model: None,
+            traced: Some(Traced::new(traffic, None)),
+            source: String::new(),
+            traffic: None,
+        }
+    }
+
+    /// What tells it apart from the kernel's other accesses.
+    pub(super) fn access(&self) -> Access {
+        let at = Location { file: self.file.clone(), line: self.line, column: self.column };
+        let (kind, space, buffer) = (self.op, self.space, self.buffer.clone());
+        Access { at, kind, space, buffer, bytes_per_lane: self.bytes_per_lane }
+    }
+
     /// Useful bytes over fetched bytes at 128-byte lines, 0 to 1; `None` where nothing was counted.
     pub fn efficiency(&self) -> Option<f64> {
         Some(self.useful_bytes? / self.fetched_bytes?)
@@ -124,6 +162,55 @@ impl Site {
     /// Whether the verdict is one: neither unknown nor a texture.
     pub fn is_classified(&self) -> bool {
         self.pattern != Pattern::Unknown
+    }
+}
+
+/// What a traced run counted at one access. All but the number of requests are averages per request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Traced {
+    /// Requests with at least one active lane.
+    pub requests: u64,
+    /// Lanes that took part.
+    pub active_lanes: Option<f64>,
+    /// Blocks of 32 bytes.
+    pub blocks32: Option<f64>,
+    /// Blocks of 64 bytes.
+    pub blocks64: Option<f64>,
+    /// Blocks of 128 bytes.
+    pub blocks128: Option<f64>,
+    /// Blocks of 32 bytes if the lowest address began a block.
+    pub blocks32_if_aligned: Option<f64>,
+    /// Blocks of 64 bytes if the lowest address began a block.
+    pub blocks64_if_aligned: Option<f64>,
+    /// Blocks of 128 bytes if the lowest address began a block.
+    pub blocks128_if_aligned: Option<f64>,
+    /// Distinct bytes that lanes asked for.
+    pub useful_bytes: Option<f64>,
+    /// Whether the static count is the same; `None` where it does not claim to be exact.
+    pub agrees: Option<bool>,
+    /// The sums.
+    #[serde(skip)]
+    pub traffic: Traffic,
+}
+
+impl Traced {
+    pub(super) fn new(traffic: Traffic, predicted: Option<Traffic>) -> Self {
+        let average = |sum: u64| (traffic.requests > 0).then(|| sum as f64 / traffic.requests as f64);
+        let [b32, b64, b128] = traffic.blocks;
+        let [a32, a64, a128] = traffic.blocks_if_aligned;
+        Self {
+            requests: traffic.requests,
+            active_lanes: average(traffic.active_lanes),
+            blocks32: average(b32),
+            blocks64: average(b64),
+            blocks128: average(b128),
+            blocks32_if_aligned: average(a32),
+            blocks64_if_aligned: average(a64),
+            blocks128_if_aligned: average(a128),
+            useful_bytes: average(traffic.useful_bytes),
+            agrees: predicted.map(|p| p == traffic),
+            traffic,
+        }
     }
 }
 
@@ -205,14 +292,18 @@ impl Report {
         self.sites.iter().find(|s| s.source.contains(text))
     }
 
-    /// One line per kernel, worst first, and the totals.
-    pub fn summary(&self) -> String {
-        super::render::summary(self)
-    }
-
     /// The worst severity found.
     pub fn worst(&self) -> Option<super::finding::Severity> {
         self.findings.iter().map(|f| f.severity).max()
+    }
+
+    /// Takes out findings that say the same of one place, and orders the rest: worst first, then by place.
+    pub(crate) fn finish(mut self) -> Self {
+        let place = |f: &Finding| f.place().map(|l| (l.file.clone(), l.line, l.column));
+        let mut seen = std::collections::HashSet::new();
+        self.findings.retain(|f| seen.insert((f.code, place(f), f.message.clone())));
+        self.findings.sort_by_cached_key(|f| (std::cmp::Reverse(f.severity), place(f), f.code));
+        self
     }
 
     /// Adds another report's rows.

@@ -5,151 +5,102 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
-use super::analyse::{audit_lowered, constants, not_analysed, sort};
-use super::auditor::sources_of;
-use super::classify::{Confidence, Pattern};
-use super::metal::{audit_ir, place_label};
-use super::report::{Report, Site};
-use super::run::AuditError;
+use super::analyse::{audit_lowered, constants};
+use super::error::AuditError;
+use super::metal::place_label;
+use super::report::{Report, Site, Traced};
 use super::settings::Settings;
 use super::variable::variables;
-use crate::exec::{self, Traffic};
-use crate::gpu::{Caps, Dispatch};
-use crate::kernels::spec::{Case, Refusal};
-use crate::lower::{Location, LowerError, Lowered, Resource, Shader};
-use crate::measure::{Cpu, MetalCpu, MetalText, RunError};
-use crate::memory::{AccessKind, Space};
-use crate::metal::{self, Clang, SiteTraffic};
-
-/// What a traced run counted at one access. All but the number of requests are averages per request.
-#[derive(Clone, Debug, Serialize)]
-pub struct Traced {
-    /// Requests with at least one active lane.
-    pub requests: u64,
-    /// Lanes that took part.
-    pub active_lanes: Option<f64>,
-    /// Blocks of 32 bytes.
-    pub blocks32: Option<f64>,
-    /// Blocks of 64 bytes.
-    pub blocks64: Option<f64>,
-    /// Blocks of 128 bytes.
-    pub blocks128: Option<f64>,
-    /// Blocks of 32 bytes if the lowest address began a block.
-    pub blocks32_if_aligned: Option<f64>,
-    /// Blocks of 64 bytes if the lowest address began a block.
-    pub blocks64_if_aligned: Option<f64>,
-    /// Blocks of 128 bytes if the lowest address began a block.
-    pub blocks128_if_aligned: Option<f64>,
-    /// Distinct bytes that lanes asked for.
-    pub useful_bytes: Option<f64>,
-    /// Whether the static count is the same; `None` where it does not claim to be exact.
-    pub agrees: Option<bool>,
-    /// The sums.
-    #[serde(skip)]
-    pub traffic: Traffic,
-}
-
-impl Traced {
-    fn new(traffic: Traffic, predicted: Option<Traffic>) -> Self {
-        let average = |sum: u64| (traffic.requests > 0).then(|| sum as f64 / traffic.requests as f64);
-        let [b32, b64, b128] = traffic.blocks;
-        let [a32, a64, a128] = traffic.blocks_if_aligned;
-        Self {
-            requests: traffic.requests,
-            active_lanes: average(traffic.active_lanes),
-            blocks32: average(b32),
-            blocks64: average(b64),
-            blocks128: average(b128),
-            blocks32_if_aligned: average(a32),
-            blocks64_if_aligned: average(a64),
-            blocks128_if_aligned: average(a128),
-            useful_bytes: average(traffic.useful_bytes),
-            agrees: predicted.map(|p| p == traffic),
-            traffic,
-        }
-    }
-}
-
-/// What tells the accesses of one dispatch apart.
-type Key = (Location, AccessKind, Space, String, u64);
+use crate::exec;
+use crate::lower::{LowerError, Lowered};
+use crate::memory::{Access, AccessKind, Location, Space, Traffic};
+use crate::metal::{self, SiteTraffic};
 
 /// A traced access.
 #[derive(Clone, Debug)]
-pub(crate) struct Access {
-    pub(crate) key: Key,
-    pub(crate) traffic: Traffic,
-}
-
-impl Access {
-    /// An access that the executor traced.
-    fn of_executor(site: &exec::Site, at: Location) -> Self {
-        let kind = match site.kind {
-            exec::AccessKind::Load => AccessKind::Load,
-            exec::AccessKind::Store => AccessKind::Store,
-            exec::AccessKind::Atomic => AccessKind::Atomic,
-        };
-        let space = match site.space {
-            exec::Space::Storage => Space::Storage,
-            exec::Space::Workgroup => Space::Workgroup,
-            exec::Space::Uniform => Space::Uniform,
-            exec::Space::Texture => Space::Texture,
-        };
-        Self { key: (at, kind, space, site.buffer.clone(), site.bytes_per_lane), traffic: site.traffic }
-    }
-
-    /// An access that was traced in Metal text.
-    fn of_metal(site: &SiteTraffic, lines: &[&str], name: &str) -> Self {
-        let kind = match site.op {
-            metal::Op::Store => AccessKind::Store,
-            metal::Op::Atomic => AccessKind::Atomic,
-            _ => AccessKind::Load,
-        };
-        let space = match site.memory {
-            metal::Memory::Device => Space::Storage,
-            metal::Memory::Constant => Space::Uniform,
-            metal::Memory::Threadgroup => Space::Workgroup,
-            metal::Memory::Texture => Space::Texture,
-        };
-        let l = place_label(site.place.clone(), lines, name);
-        let at = Location { file: l.file, line: l.line, column: l.column };
-        Self { key: (at, kind, space, site.buffer.clone(), site.bytes_per_lane), traffic: site.traffic }
-    }
+struct Counted {
+    access: Access,
+    traffic: Traffic,
 }
 
 impl Report {
-    /// Puts the traced counts beside the static ones. An access that was not foreseen becomes a row of its own.
-    fn attach(&mut self, kernel: &str, traced: impl IntoIterator<Item = Access>, metal: bool) {
-        let mut by_key: BTreeMap<Key, Traffic> = BTreeMap::new();
+    /// Puts what the executor traced in a kernel beside the static counts.
+    pub(crate) fn attach_executor<'a>(
+        &mut self,
+        kernel: &str,
+        sites: impl IntoIterator<Item = (&'a exec::Site, Location)>,
+    ) {
+        let counted = sites.into_iter().map(|(site, at)| {
+            let (kind, space) = (site.kind, site.space);
+            let buffer = site.buffer.clone();
+            let access = Access { at, kind, space, buffer, bytes_per_lane: site.bytes_per_lane };
+            Counted { access, traffic: site.traffic }
+        });
+        self.attach(kernel, counted, false);
+    }
+
+    /// Puts what a run of Metal text traced beside the static counts. Parameters that the text takes by reference are
+    /// no accesses to the auditor.
+    pub(crate) fn attach_metal<'a>(
+        &mut self,
+        kernel: &str,
+        sites: impl IntoIterator<Item = &'a SiteTraffic>,
+        name: &str,
+        text: &str,
+    ) {
+        let lines: Vec<&str> = text.lines().collect();
+        let counted = sites.into_iter().map(|site| {
+            let kind = match site.op {
+                metal::Op::Store => AccessKind::Store,
+                metal::Op::Atomic => AccessKind::Atomic,
+                _ => AccessKind::Load,
+            };
+            let l = place_label(site.place.clone(), &lines, name);
+            let access = Access {
+                at: Location { file: l.file, line: l.line, column: l.column },
+                kind,
+                space: site.memory.into(),
+                buffer: site.buffer.clone(),
+                bytes_per_lane: site.bytes_per_lane,
+            };
+            Counted { access, traffic: site.traffic }
+        });
+        let counted: Vec<_> = counted.filter(|c| c.access.space != Space::Uniform).collect();
+        self.attach(kernel, counted, true);
+    }
+
+    /// An access that was not foreseen becomes a row of its own.
+    fn attach(&mut self, kernel: &str, traced: impl IntoIterator<Item = Counted>, metal: bool) {
+        let mut by_access: BTreeMap<Access, Traffic> = BTreeMap::new();
         for t in traced {
-            by_key.entry(t.key).or_default().merge(&t.traffic);
+            by_access.entry(t.access).or_default().merge(&t.traffic);
         }
-        let foreseen: BTreeSet<Key> = self.sites.iter().map(key_of).collect();
+        let foreseen: BTreeSet<Access> = self.sites.iter().map(Site::access).collect();
         for s in self.sites.iter_mut().filter(|s| s.kernel == kernel) {
-            let mut key = key_of(s);
+            let mut access = s.access();
+            let of_any_size =
+                |a: &Access| Access { bytes_per_lane: access.bytes_per_lane, ..a.clone() } == access;
             // The code that is run may copy a struct or vector in pieces, of which there are more.
-            let in_pieces =
-                |k: &&Key| (&k.0, k.1, k.2, &k.3) == (&key.0, key.1, key.2, &key.3) && !foreseen.contains(*k);
             if metal
-                && !by_key.contains_key(&key)
-                && let Some(pieces) = by_key.keys().find(in_pieces).cloned()
+                && !by_access.contains_key(&access)
+                && let Some(pieces) =
+                    by_access.keys().find(|a| of_any_size(a) && !foreseen.contains(*a)).cloned()
             {
-                s.assumptions.push(format!("the run accesses it in pieces of {} B", pieces.4));
-                s.traced = by_key.remove(&pieces).map(|t| Traced::new(t, None));
+                s.assumptions.push(format!("the run accesses it in pieces of {} B", pieces.bytes_per_lane));
+                s.traced = by_access.remove(&pieces).map(|t| Traced::new(t, None));
                 continue;
             }
             if s.space == Space::Texture {
                 // Only the format of the texture knows the size of a texel.
-                let texel = by_key.keys().find(|k| (&k.0, k.1, k.2, &k.3) == (&key.0, key.1, key.2, &key.3));
-                key.4 = texel.map_or(key.4, |k| k.4);
+                let texel = by_access.keys().find(|a| of_any_size(a)).map(|a| a.bytes_per_lane);
+                access.bytes_per_lane = texel.unwrap_or(access.bytes_per_lane);
             }
             // A trace of Metal has no rows for what never happened.
             let never = (metal && s.space != Space::Texture).then(Traffic::default);
-            s.traced = by_key.remove(&key).or(never).map(|t| Traced::new(t, s.traffic));
+            s.traced = by_access.remove(&access).or(never).map(|t| Traced::new(t, s.traffic));
         }
-        for (key, traffic) in by_key.into_iter().filter(|(_, t)| t.requests > 0) {
-            self.sites.push(unforeseen(key, kernel, traffic));
+        for (access, traffic) in by_access.into_iter().filter(|(_, t)| t.requests > 0) {
+            self.sites.push(Site::unforeseen(access, kernel, traffic));
         }
     }
 
@@ -159,52 +110,9 @@ impl Report {
     }
 }
 
-fn key_of(s: &Site) -> Key {
-    let at = Location { file: s.file.clone(), line: s.line, column: s.column };
-    (at, s.op, s.space, s.buffer.clone(), s.bytes_per_lane)
-}
-
-fn unforeseen((at, op, space, buffer, bytes_per_lane): Key, kernel: &str, traffic: Traffic) -> Site {
-    Site {
-        file: at.file,
-        line: at.line,
-        column: at.column,
-        kernel: kernel.into(),
-        buffer,
-        space,
-        op,
-        bytes_per_lane,
-        active_lanes: None,
-        pattern: Pattern::Unknown,
-        stride_bytes: None,
-        stride_symbol: None,
-        blocks32: None,
-        blocks64: None,
-        blocks128: None,
-        blocks32_if_aligned: None,
-        blocks64_if_aligned: None,
-        blocks128_if_aligned: None,
-        useful_bytes: None,
-        fetched_bytes: None,
-        confidence: Confidence::Unknown,
-        assumptions: vec!["traced, but not found by the static walk".into()],
-        bank_ways: None,
-        bank_model: None,
-        traced: Some(Traced::new(traffic, None)),
-        source: String::new(),
-        traffic: None,
-    }
-}
-
 /// Why nothing was traced.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The variant does not run this case on the executor.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The executor refused a shader or found a fault in it.
-    #[error(transparent)]
-    Run(#[from] RunError),
     /// A file that cannot be read.
     #[error(transparent)]
     Read(#[from] AuditError),
@@ -244,114 +152,6 @@ pub enum TraceError {
     /// No compute entry point.
     #[error("there is no compute entry point to trace")]
     NothingToTrace,
-}
-
-/// The seed of the inputs that [`trace_case`] generates.
-const SEED: u64 = 1;
-
-/// Audits the kernels that a variant of this crate runs for a case, with the case's parameters and grid known,
-/// and traces them on the executor with generated inputs. One report over all dispatches.
-pub fn trace_case(case: &Case, variant_ix: usize, settings: &Settings) -> Result<Report, TraceError> {
-    let cpu = Cpu { trace: exec::TraceMode::All, ..Cpu::with_subgroup_size(settings.subgroup_size) };
-    let plan = case.plan(variant_ix, &cpu.caps)?;
-    let (_, trace) = cpu.run(&case.problem(variant_ix, SEED), &plan)?;
-    let mut report = Report::default();
-    for (ix, dispatch) in plan.dispatches.iter().enumerate() {
-        let mut one = audit_dispatch(dispatch, settings);
-        let mine = trace.sites.iter().filter(|t| t.dispatch_ix == ix);
-        one.attach(Shader::ENTRY, mine.map(|t| Access::of_executor(&t.site, t.at.clone())), false);
-        report.merge(one);
-    }
-    sort(&mut report.findings);
-    Ok(report)
-}
-
-/// As [`trace_case`], of the Metal twins: clang's IR of their text, audited, and run on the CPU. Parameters that the
-/// text takes by reference are no accesses to the auditor.
-pub fn trace_twins(
-    cpu: &MetalCpu,
-    case: &Case,
-    variant_ix: usize,
-    settings: &Settings,
-) -> Result<Report, TraceError> {
-    let plan = case.plan(variant_ix, &cpu.caps)?;
-    let (_, trace) = cpu.run(&case.problem(variant_ix, SEED), &plan, MetalText::Twin)?;
-    let mut report = Report::default();
-    for (ix, dispatch) in plan.dispatches.iter().enumerate() {
-        let Some(msl) = dispatch.shader.msl else { continue };
-        let mut one = audit_twin(cpu.clang(), dispatch, msl, settings)?;
-        let lines: Vec<&str> = msl.text.lines().collect();
-        let mine = trace.sites.iter().filter(|t| t.dispatch_ix == ix).map(|t| &t.traffic);
-        let accesses =
-            mine.map(|t| Access::of_metal(t, &lines, msl.path)).filter(|a| a.key.2 != Space::Uniform);
-        one.attach(Shader::MSL_ENTRY, accesses, true);
-        report.merge(one);
-    }
-    sort(&mut report.findings);
-    Ok(report)
-}
-
-/// Audits the Metal twin of one dispatch, its parameters and grid known.
-fn audit_twin(
-    clang: &Clang,
-    dispatch: &Dispatch,
-    msl: crate::lower::Source,
-    settings: &Settings,
-) -> Result<Report, TraceError> {
-    let shader = &dispatch.shader;
-    let lowered = shader.lower()?;
-    let (source, entry, _) = MetalText::Twin.source(shader, &lowered).map_err(RunError::from)?;
-    let ir = metal::llvm_ir_of(clang, &source, &entry).map_err(|list| TraceError::Executor {
-        kernel: shader.label(),
-        message: list.first().map_or_else(|| "clang refused it".into(), ToString::to_string),
-    })?;
-    let entry_ix = lowered.entry_index(Shader::ENTRY)?;
-    let mut known = settings.clone();
-    known.workgroups = Some(dispatch.workgroups);
-    known.workgroup_size = Some(lowered.module.entry_points[entry_ix].workgroup_size);
-    // The uniform block is read word by word, by its name and the byte offset.
-    let bindings = lowered.bindings(entry_ix);
-    let mut buffers = bindings.iter().filter(|b| b.resource != Resource::Texture);
-    let uniform_slot = buffers.position(|b| b.resource == Resource::Uniform).map(|slot| slot as u32);
-    let is_uniform = |p: &&metal::Param| matches!(p.binding, metal::Binding::Buffer { slot } if Some(slot) == uniform_slot);
-    let params = ir.kernels.iter().filter(|k| k.name == entry).flat_map(|k| &k.params);
-    if let Some(param) = params.into_iter().find(is_uniform) {
-        for (i, word) in dispatch.params.chunks_exact(4).enumerate() {
-            let name = if i == 0 { param.name.clone() } else { format!("{}+{}", param.name, 4 * i) };
-            let value = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            known.values.insert(name, i64::from(value));
-        }
-    }
-    let mut report = audit_ir(&ir, msl.path, msl.text, &known);
-    report.sources.extend(sources_of(shader));
-    Ok(report)
-}
-
-/// Audits the kernels that a variant of this crate runs for a case on an Apple GPU, with the case's parameters and
-/// grid known.
-pub fn audit_case(case: &Case, variant_ix: usize, settings: &Settings) -> Result<Report, Refusal> {
-    let mut report = Report::default();
-    for dispatch in &case.plan(variant_ix, &Caps::apple())?.dispatches {
-        report.merge(audit_dispatch(dispatch, settings));
-    }
-    sort(&mut report.findings);
-    Ok(report)
-}
-
-/// Audits one dispatch of a plan, its parameters and grid known.
-pub fn audit_dispatch(dispatch: &Dispatch, settings: &Settings) -> Report {
-    let lowered = match dispatch.shader.lower() {
-        Ok(lowered) => lowered,
-        Err(e) => return not_analysed(dispatch.shader.wgsl.path, Shader::ENTRY, e.to_string()),
-    };
-    let mut known = settings.clone();
-    known.workgroups = Some(dispatch.workgroups);
-    for variable in variables(&lowered.module).iter().filter(|v| v.uniform) {
-        known.values.extend(variable.values(&dispatch.params));
-    }
-    let mut report = audit_lowered(&lowered, &known);
-    report.sources.extend(sources_of(&dispatch.shader));
-    report
 }
 
 /// Audits the compute entry points of any WGSL and traces them on the executor. The settings must give the number
@@ -454,7 +254,7 @@ pub fn trace_wgsl(
         };
         let run = kernel.run(grid, &bindings, &options).map_err(|e| failed(&e))?;
         let at = |s: &exec::Site| lowered.composed.locate(s.span.to_range().map_or(0, |r| r.start as u32));
-        report.attach(&entry.name, run.sites.iter().map(|s| Access::of_executor(s, at(s))), false);
+        report.attach_executor(&entry.name, run.sites.iter().map(|s| (s, at(s))));
     }
     Ok(report)
 }

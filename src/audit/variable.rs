@@ -18,15 +18,15 @@ struct Field {
 
 /// A uniform or storage variable of a module.
 #[derive(Clone, Debug)]
-pub(super) struct Variable {
-    pub(super) name: String,
-    pub(super) uniform: bool,
-    pub(super) read_only: bool,
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) uniform: bool,
+    pub(crate) read_only: bool,
     /// The least size, one element of a runtime array counted.
-    pub(super) size_bytes: usize,
+    pub(crate) size_bytes: usize,
     /// Where the runtime array begins, and the size of its elements, if there is one.
-    pub(super) runtime_offset: usize,
-    pub(super) runtime_stride: Option<usize>,
+    pub(crate) runtime_offset: usize,
+    pub(crate) runtime_stride: Option<usize>,
     fields: Vec<Field>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Variable {
 const MOST_ELEMENTS: u32 = 256;
 
 /// All uniform and storage variables.
-pub(super) fn variables(module: &Module) -> Vec<Variable> {
+pub(crate) fn variables(module: &Module) -> Vec<Variable> {
     let variable = |(_, var): (_, &naga::GlobalVariable)| {
         let (uniform, read_only) = match var.space {
             AddressSpace::Uniform => (true, true),
@@ -104,7 +104,7 @@ fn collect(module: &Module, ty: Handle<Type>, path: &str, offset: usize, out: &m
 
 impl Variable {
     /// The integers that a buffer with these bytes holds, by name.
-    pub(super) fn values(&self, bytes: &[u8]) -> BTreeMap<String, i64> {
+    pub(crate) fn values(&self, bytes: &[u8]) -> BTreeMap<String, i64> {
         let read = |f: &Field| {
             let word = bytes.get(f.offset..f.offset + f.width)?;
             let value = match (f.kind, word) {
@@ -118,7 +118,7 @@ impl Variable {
     }
 
     /// The bytes with the numbers put in that the settings give.
-    pub(super) fn fill(&self, mut bytes: Vec<u8>, settings: &Settings) -> Vec<u8> {
+    pub(crate) fn fill(&self, mut bytes: Vec<u8>, settings: &Settings) -> Vec<u8> {
         for f in &self.fields {
             let Some(value) = settings.value_of(&f.path) else { continue };
             let word = match (f.kind, f.width) {
@@ -134,7 +134,7 @@ impl Variable {
     }
 
     /// The integers for which the settings have no value; names of padding are left out.
-    pub(super) fn unset(&self, settings: &Settings) -> Vec<String> {
+    pub(crate) fn unset(&self, settings: &Settings) -> Vec<String> {
         let integer = |f: &&Field| matches!(f.kind, ScalarKind::Uint | ScalarKind::Sint);
         let padding =
             |f: &Field| f.path.split('.').any(|part| part.starts_with('_') || part.starts_with("pad"));

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use wgpu_marlin::audit::{
-    BankModel, Baseline, MemoryAuditor, PRIORITY_FAMILIES, Report, Request, Settings, Severity, Target,
-    audit_case, render, run as audit, trace_case, trace_file,
+    BankModel, Baseline, Report, Request, Settings, Severity, Target, render, run as audit, trace_file,
 };
 use wgpu_marlin::kernels::{
     self,
     spec::{CaseClass, Role, VariantInfo},
 };
 use wgpu_marlin::lower::Defines;
+use wgpu_marlin::measure::{MemoryAuditor, PRIORITY_FAMILIES, audit_case, trace_case};
 
 use super::{Failure, json, print_out, write_out};
 

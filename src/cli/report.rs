@@ -1,8 +1,8 @@
 //! `marlin report`: a comparison of every family and the audit of the naive kernels, in one file.
 
-use wgpu_marlin::audit::{MemoryAuditor, render};
+use wgpu_marlin::audit::render;
 use wgpu_marlin::kernels;
-use wgpu_marlin::measure::{self, CompareOptions};
+use wgpu_marlin::measure::{self, CompareOptions, MemoryAuditor};
 use wgpu_marlin::report::full_html;
 
 use super::compare::{self, Finished};

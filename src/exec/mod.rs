@@ -65,12 +65,12 @@ mod sanitize;
 mod texture;
 mod trace;
 
-pub use crate::memory::{AccessKind, BLOCK_SIZES, BankModel, BankUse, Space, Traffic};
+pub use crate::memory::{AccessKind, BLOCK_SIZES, BankModel, BankUse, Space, TraceMode, Traffic};
 pub use buffer::Buffer;
 pub use error::{CompileError, ExecError, Fault, FaultKind, Invocation};
 pub use run::{Bindings, Options, Run};
 pub use texture::Texture;
-pub use trace::{Site, TraceMode, locate};
+pub use trace::{Site, locate};
 
 use naga::back::PipelineConstants;
 use naga::valid::ModuleInfo;

@@ -70,7 +70,8 @@ pub struct ComposeError {
 pub struct Composed {
     /// The text, ready for a WGSL front end.
     pub text: String,
-    files: Vec<String>,
+    /// Name and text of each file.
+    sources: Vec<(String, String)>,
     lines: Vec<Line>,
     line_starts: Vec<u32>,
 }
@@ -87,7 +88,7 @@ impl Composed {
     /// Text that needs no composing, as one file.
     pub fn verbatim(name: &str, text: &str) -> Self {
         let mut out = Output::default();
-        let file_ix = out.file(name);
+        let file_ix = out.file(name, text);
         for (i, line) in text.lines().enumerate() {
             out.push(line, file_ix, i as u32 + 1, Vec::new());
         }
@@ -98,19 +99,24 @@ impl Composed {
     pub fn locate(&self, byte: u32) -> Location {
         let ix = self.line_starts.partition_point(|&s| s <= byte).saturating_sub(1);
         let Some(line) = self.lines.get(ix) else {
-            return Location { file: self.files.first().cloned().unwrap_or_default(), line: 1, column: 1 };
+            return Location { file: self.name().to_string(), line: 1, column: 1 };
         };
         let here = byte.saturating_sub(self.line_starts[ix]);
         let there = match line.shifts.iter().rev().find(|(at, _)| *at <= here) {
             Some((at, origin)) => origin + (here - at),
             None => here,
         };
-        Location { file: self.files[line.file_ix as usize].clone(), line: line.line, column: there + 1 }
+        Location { file: self.sources[line.file_ix as usize].0.clone(), line: line.line, column: there + 1 }
     }
 
-    /// The source files that took part, the first being the one that was asked for.
-    pub fn files(&self) -> &[String] {
-        &self.files
+    /// The file that was asked for.
+    pub fn name(&self) -> &str {
+        self.sources.first().map_or("", |s| s.0.as_str())
+    }
+
+    /// Names and texts of the files that took part, the first being the one that was asked for.
+    pub fn sources(&self) -> &[(String, String)] {
+        &self.sources
     }
 }
 
@@ -164,6 +170,7 @@ fn compose_in(
     };
     c.included.insert(name.to_string());
     let lines: Vec<(u32, &str)> = text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
+    c.out.file(name, text);
     c.block(name, &lines, 0)?;
     Ok(c.out.finish())
 }
@@ -171,16 +178,17 @@ fn compose_in(
 #[derive(Default)]
 struct Output {
     text: String,
-    files: Vec<String>,
+    sources: Vec<(String, String)>,
     lines: Vec<Line>,
     line_starts: Vec<u32>,
 }
 
 impl Output {
-    fn file(&mut self, name: &str) -> u32 {
-        let ix = self.files.iter().position(|f| f == name).unwrap_or_else(|| {
-            self.files.push(name.to_string());
-            self.files.len() - 1
+    /// The number of a file; its text is kept when it is first named.
+    fn file(&mut self, name: &str, text: &str) -> u32 {
+        let ix = self.sources.iter().position(|f| f.0 == name).unwrap_or_else(|| {
+            self.sources.push((name.to_string(), text.to_string()));
+            self.sources.len() - 1
         });
         ix as u32
     }
@@ -208,7 +216,7 @@ impl Output {
     }
 
     fn finish(self) -> Composed {
-        Composed { text: self.text, files: self.files, lines: self.lines, line_starts: self.line_starts }
+        Composed { text: self.text, sources: self.sources, lines: self.lines, line_starts: self.line_starts }
     }
 }
 
@@ -238,7 +246,7 @@ impl Composer<'_> {
             let line = lines.first().map_or(1, |l| l.0);
             return Err(at(line, format!("`#include` and `#for` nested deeper than {MAX_DEPTH}")));
         }
-        let file_ix = self.out.file(file);
+        let file_ix = self.out.file(file, "");
         let mut branches: Vec<Branch> = Vec::new();
         let mut i = 0;
         while i < lines.len() {
@@ -334,6 +342,7 @@ impl Composer<'_> {
                         let Some(text) = self.files.read(&path, file) else {
                             return Err(at(line, format!("no file `{path}` to include")));
                         };
+                        self.out.file(&path, &text);
                         let lines: Vec<_> =
                             text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
                         self.block(&path, &lines, depth + 1)?;

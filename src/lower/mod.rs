@@ -91,7 +91,7 @@ impl Lowered {
 
     /// Name, ready for errors: the composed file.
     pub fn name(&self) -> &str {
-        self.composed.files().first().map_or("shader", String::as_str)
+        self.composed.name()
     }
 
     /// The index of a compute entry point.

@@ -3,6 +3,7 @@
 //! [`compare()`] is the one driver: for each family, case and variant it generates the problem, runs the
 //! plan over guarded outputs, checks them, and only then times it. Nothing unverified is timed.
 
+mod audit;
 mod bench;
 mod compare;
 mod cpu;
@@ -13,6 +14,10 @@ mod row;
 mod run;
 mod verify;
 
+pub use audit::{
+    CaseError, MemoryAuditor, PRIORITY_FAMILIES, audit_case, audit_dispatch, audit_shader,
+    generate_full_report, trace_case, trace_twins,
+};
 pub use bench::{BenchmarkError, benchmark_options, coalescing_benchmark, run_coalescing_benchmark};
 pub use compare::{ChecksChoice, CompareOptions, Comparison, MslCases, Progress, compare, device_row};
 pub use cpu::{Cpu, FETCH_BLOCK_BYTES, HostOperands, HostSource, Trace, TracedSite};

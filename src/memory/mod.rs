@@ -5,10 +5,12 @@
 
 mod banks;
 mod place;
+mod sample;
 mod traffic;
 
 pub use banks::{BankModel, BankUse};
 pub use place::Location;
+pub use sample::TraceMode;
 pub use traffic::{BLOCK_SIZES, Block, Traffic};
 
 use serde::Serialize;

@@ -1,7 +1,9 @@
 //! Places in a source text.
 
-/// A place in a source file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+use serde::{Deserialize, Serialize};
+
+/// A place in a source file. Line and column are 0 where an optimizer left none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Location {
     /// File as named by the caller or an `#include`.
     pub file: String,

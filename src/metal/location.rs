@@ -2,28 +2,7 @@
 
 use std::collections::HashMap;
 
-/// A place in the user's text.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-pub struct Place {
-    /// File, as the source or its `#include` names it.
-    pub file: String,
-    /// Line from 1; 0 where the optimizer left none.
-    pub line: u32,
-    /// Column from 1; 0 where the optimizer left none.
-    pub column: u32,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)?;
-        if self.column > 0 {
-            write!(f, ":{}", self.column)?;
-        }
-        Ok(())
-    }
-}
+pub use crate::memory::Location as Place;
 
 /// The `!DILocation`s of a module.
 #[derive(Clone, Debug, Default)]

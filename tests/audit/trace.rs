@@ -1,7 +1,7 @@
 //! The auditor's static counts against what the executor traces, over every kernel of this crate: wherever the
 //! static answer claims to be exact, it is the trace.
 
-use wgpu_marlin::audit::{Pattern, Report, Settings, Site, Space, TraceError, trace_case, trace_twins};
+use wgpu_marlin::audit::{Pattern, Report, Settings, Site, Space};
 use wgpu_marlin::exec::TraceMode;
 use wgpu_marlin::gpu::Caps;
 use wgpu_marlin::kernels::{
@@ -9,6 +9,7 @@ use wgpu_marlin::kernels::{
     spec::{Case, CaseClass},
 };
 use wgpu_marlin::measure::MetalCpu;
+use wgpu_marlin::measure::{CaseError, trace_case, trace_twins};
 
 /// Accesses by what became of them.
 #[derive(Default)]
@@ -81,7 +82,7 @@ fn every_wgsl_kernel_is_counted_as_it_is_traced() {
                 let what = format!("{}/{} {}", family.name, variant.name, case.name);
                 match trace_case(case, variant.ix, &Settings::default()) {
                     Ok(report) => tally.add(&what, &report),
-                    Err(TraceError::Refused(why)) => {
+                    Err(CaseError::Refused(why)) => {
                         refused.push(format!("{what}: {why}"));
                         continue;
                     }

@@ -17,8 +17,8 @@ use super::instr::{Global, Instr, Program, Source};
 use super::regs::{MAX_LANES, Mask, Regs, first_lanes};
 use super::sanitize::Sanitizer;
 use super::texture::Texture;
-use super::trace::{Recorder, Site, TraceMode};
-use crate::memory::{BankModel, Space};
+use super::trace::{Recorder, Site};
+use crate::memory::{BankModel, Space, TraceMode};
 use step::Stop;
 
 /// A workgroup may take this much memory for its registers and its workgroup variables.

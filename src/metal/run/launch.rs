@@ -7,7 +7,7 @@ use super::object::{Object, ThreadIds};
 use super::shadow::{Met, Moment, Shadow};
 use super::trace::Tracer;
 use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Texture, site};
-use crate::exec::TraceMode;
+use crate::memory::TraceMode;
 use crate::metal::location::Place;
 use crate::metal::signature::{Binding, Kernel};
 use corosensei::stack::{DefaultStack, Stack};

@@ -27,7 +27,7 @@ pub use program::Program;
 use super::diagnostic::Diagnostic;
 use super::instrument::{Op, Site};
 use super::location::Place;
-use crate::exec::Traffic;
+use crate::memory::Traffic;
 use std::fmt;
 use std::time::Duration;
 
@@ -141,6 +141,17 @@ pub enum Memory {
     Threadgroup,
     /// Texels.
     Texture,
+}
+
+impl From<Memory> for crate::memory::Space {
+    fn from(memory: Memory) -> Self {
+        match memory {
+            Memory::Device => Self::Storage,
+            Memory::Constant => Self::Uniform,
+            Memory::Threadgroup => Self::Workgroup,
+            Memory::Texture => Self::Texture,
+        }
+    }
 }
 
 /// What the accesses of one place moved.

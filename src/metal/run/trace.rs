@@ -2,7 +2,7 @@
 
 use super::memory::Memories;
 use super::{SiteTraffic, site};
-use crate::exec::Traffic;
+use crate::memory::Traffic;
 use crate::metal::instrument::Site;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::analyse::{audit_composed, not_analysed, sort};
+use super::analyse::{audit_composed, not_analysed};
+use super::error::AuditError;
 use super::report::Report;
 use super::settings::Settings;
 use super::trace::{TraceError, trace_wgsl};
@@ -20,30 +21,6 @@ pub struct Request {
     pub defines: Defines,
     /// What is known of machine and dispatch.
     pub settings: Settings,
-}
-
-/// Why nothing could be audited.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// A path that can't be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The path.
-        path: String,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// No file of a known kind.
-    #[error("no .wgsl or .metal file in {0}")]
-    NothingToAudit(String),
-    /// A baseline that is no baseline.
-    #[error("{path} is no baseline: {message}")]
-    Baseline {
-        /// The path.
-        path: String,
-        /// What is wrong with it.
-        message: String,
-    },
 }
 
 /// Files included by files on disk, the first of which is `root`.
@@ -95,8 +72,7 @@ pub fn run(request: &Request) -> Result<Report, AuditError> {
     for one in reports {
         report.merge(one?);
     }
-    sort(&mut report.findings);
-    Ok(report)
+    Ok(report.finish())
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<(), AuditError> {
@@ -132,12 +108,7 @@ pub fn trace_file(
         std::fs::read_to_string(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
     let disk = Disk { root: &name };
     let composed = compose_foreign(&name, &text, defines, &disk).map_err(LowerError::from)?;
-    let files = composed.files().to_vec();
-    let mut report = trace_wgsl(&Lowered::new(composed)?, settings, buffers)?;
-    let included = files.into_iter().skip(1).filter_map(|f| disk.read(&f, &name).map(|text| (f, text)));
-    report.sources.extend(included);
-    report.sources.insert(name, text);
-    Ok(report)
+    trace_wgsl(&Lowered::new(composed)?, settings, buffers)
 }
 
 fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {
@@ -147,25 +118,18 @@ fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {
     if path.extension().is_some_and(|e| e == "metal") {
         return Ok(super::metal::audit_metal(&name, &text, &request.defines, &request.settings));
     }
-    let mut report = audit_wgsl_text(&name, &text, &request.defines, &request.settings);
-    report.sources.insert(name, text);
-    Ok(report)
+    Ok(audit_wgsl_text(&name, &text, &request.defines, &request.settings))
 }
 
 /// Preprocesses where needed, then audits.
 fn audit_wgsl_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
     let disk = Disk { root: name };
     match compose_foreign(name, text, defines, &disk) {
-        Ok(composed) => {
-            let included: Vec<String> = composed.files().iter().skip(1).cloned().collect();
-            let mut report = audit_composed(composed, settings);
-            for file in included {
-                if let Some(text) = disk.read(&file, name) {
-                    report.sources.insert(file, text);
-                }
-            }
+        Ok(composed) => audit_composed(composed, settings),
+        Err(e) => {
+            let mut report = not_analysed(name, "(file)", e.to_string());
+            report.sources.insert(name.into(), text.into());
             report
         }
-        Err(e) => not_analysed(name, "(file)", e.to_string()),
     }
 }
