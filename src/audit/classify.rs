@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::lanes::count::{Counted, Sums};
-use super::lanes::enumerate::{Access, Assumption, Coverage};
+use super::count::{Access, Assumption, Coverage};
+use super::count::{Counted, Sums};
 use super::lanes::{Algebra, AtomId, Op, SymbolKind, Value, of_atom};
 use super::settings::Settings;
 use super::site::{Place, RawSite, Walked};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::analyse::{conclude, not_analysed};
+use super::count::Memo;
 use super::finding::Label;
 use super::front::msl;
-use super::lanes::memo::Memo;
 use super::report::Report;
 use super::settings::Settings;
 use super::suppress::Suppressions;

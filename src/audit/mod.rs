@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! WGSL ──► lower ──► naga IR ──► front::wgsl ──┐
-//!                                              ├──► sites ──► lanes::count ──► classify ──► rules ──► Report
+//!                                              ├──► sites ──► count ──► classify ──► rules ──► Report
 //! Metal ──► metal ──► LLVM IR ──► front::msl  ─┘
 //! ```
 //!
@@ -17,6 +17,7 @@
 mod analyse;
 mod baseline;
 mod classify;
+mod count;
 mod error;
 mod files;
 mod finding;

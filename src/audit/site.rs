@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::lanes::memo::Memo;
+use super::count::Memo;
 use super::lanes::{Algebra, AtomId, Value};
 use crate::memory::{AccessKind, Space};
 

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::algebra::{Algebra, Atom, AtomId, Lanes, Value};
+use super::algebra::{Algebra, Atom};
 use super::op::Op;
+use super::value::{AtomId, Lanes, Value};
 
 /// An evaluated atom or value.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ impl<'a> Tape<'a> {
     }
 
     /// Operations per lane that a level takes.
-    pub(super) fn cost(&self, level: usize) -> usize {
+    pub(crate) fn cost(&self, level: usize) -> usize {
         1 + self.levels[level]
             .iter()
             .map(|s| 1 + s.args.iter().map(|a| a.terms.len()).sum::<usize>())
@@ -239,7 +240,7 @@ fn add_lanes(c: &Lanes, product: i64, varying: &[&[i64]], sum: &mut [i64]) {
 }
 
 /// The level of something that depends on `symbols`.
-pub(super) fn level(symbols: &[AtomId], order: &[AtomId]) -> usize {
+pub(crate) fn level(symbols: &[AtomId], order: &[AtomId]) -> usize {
     let last = order.iter().rposition(|s| symbols.contains(s));
     last.map_or(0, |at| at + 1)
 }

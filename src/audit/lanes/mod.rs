@@ -12,20 +12,18 @@
 //! Sums and products are exact. Division, remainder, shifts and masks are exact on pure lane vectors
 //! and are split into quotient and rest on everything else, so that `(e % R) + (e / R) * R` is `e`
 //! again. What can't be simplified stays an atom and is evaluated per lane when blocks are counted
-//! ([`count()`]). There are no floats here.
+//! ([`count`](super::count)). There are no floats here.
 
 mod algebra;
-pub(crate) mod count;
-pub(crate) mod enumerate;
 mod eval;
-pub(crate) mod memo;
 mod op;
-mod period;
 mod simplify;
 #[cfg(test)]
 mod tests;
-mod walk;
+mod value;
 
-pub(crate) use algebra::{Algebra, AtomId, Lanes, Symbol, SymbolKind, Value, of_atom};
-pub(crate) use eval::{Evaluated, Tape};
+pub(crate) use algebra::{Algebra, Atom, Symbol, SymbolKind};
+pub(crate) use eval::{Evaluated, Tape, level};
 pub(crate) use op::{Int, Op};
+pub(crate) use simplify::gcd;
+pub(crate) use value::{AtomId, Lanes, Value, of_atom};

@@ -1,7 +1,8 @@
 //! Applying operations: what can be folded or split exactly is, the rest becomes an atom.
 
-use super::algebra::{Algebra, Atom, AtomId, Lanes, Range, Value};
+use super::algebra::{Algebra, Atom, Range};
 use super::op::{Int, Op};
+use super::value::{AtomId, Lanes, Value};
 
 impl Algebra {
     /// `op` applied to `args`, simplified as far as is exact.
@@ -228,7 +229,7 @@ impl Algebra {
                 })
             });
             if there && self.is_natural(dividend) {
-                let quotient = super::algebra::of_atom(atom).scale(c * times);
+                let quotient = super::value::of_atom(atom).scale(c * times);
                 let rest = v.add(&quotient).sub(&dividend.scale(times));
                 return Some((rest, times.saturating_mul(c - 1)));
             }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::count::{Counted, count};
-use super::enumerate::{Access, Coverage};
 use super::eval::Tape;
 use super::*;
+use crate::audit::count::{Access, Coverage};
+use crate::audit::count::{Counted, count};
 use crate::memory::Traffic;
 
 const LANES: usize = 16;

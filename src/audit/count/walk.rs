@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::algebra::{Algebra, AtomId, Value};
-use super::enumerate::{Access, Request, Shifts};
-use super::eval::{Evaluated, Tape, level};
+use super::access::{Access, Request, Shifts};
+use crate::audit::lanes::{Algebra, AtomId, Evaluated, Tape, Value, level};
 
 /// Values of a symbol with how often each occurs.
 pub(super) type Weighted = Vec<(i64, u128)>;

@@ -1,10 +1,19 @@
-//! Blocks and banks per request.
+//! How often, and at what cost: blocks and banks per request of an access.
+
+mod access;
+mod enumerate;
+mod memo;
+mod period;
+mod walk;
 
 use std::collections::BTreeSet;
 
-use super::algebra::{Algebra, SymbolKind};
-use super::enumerate::{Access, Assumption, Coverage, Requests};
+use super::lanes::{Algebra, SymbolKind};
 use crate::memory::{BLOCK_SIZES, BankModel, BankUse, Traffic};
+use enumerate::Requests;
+
+pub(crate) use access::{Access, Assumption, Coverage};
+pub(crate) use memo::Memo;
 
 /// Sums over requests, weighted by how often each request happens. The fields are those of
 /// [`Traffic`].
@@ -57,7 +66,7 @@ pub(crate) struct Counted {
 }
 
 /// The modulus of [`Requests`] in which blocks are counted.
-pub(super) const LINE: i64 = BLOCK_SIZES[2] as i64;
+const LINE: i64 = BLOCK_SIZES[2] as i64;
 
 /// Counts the blocks of an access of `width` bytes per lane, and where it is asked for the words per bank.
 pub(crate) fn count(

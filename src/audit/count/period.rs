@@ -1,11 +1,29 @@
 //! After how many steps of a symbol the addresses repeat.
 
-use super::algebra::{Atom, AtomId, Lanes, Value};
-use super::enumerate::{MOST_VALUES, Plan};
-use super::op::Op;
-use super::simplify::gcd;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
-impl Plan<'_, '_> {
+use crate::audit::lanes::{Algebra, Atom, AtomId, Lanes, Op, Value, gcd};
+
+/// Most values tried of one symbol.
+pub(super) const MOST_VALUES: i64 = 4096;
+
+/// By atom and symbol: after how many steps of the symbol the atom has changed by how much.
+type Steps = HashMap<(AtomId, AtomId), Option<(i64, i64)>>;
+
+/// Periods of values, modulo a number of bytes.
+pub(super) struct Periods<'a> {
+    algebra: &'a Algebra,
+    modulus: i64,
+    /// What [`Periods::step_atom`] found.
+    steps: RefCell<Steps>,
+}
+
+impl<'a> Periods<'a> {
+    pub(super) fn new(algebra: &'a Algebra, modulus: i64) -> Self {
+        Self { algebra, modulus, steps: RefCell::default() }
+    }
+
     /// The least number of steps of `id` after which every address is the same modulo the modulus.
     pub(super) fn period(&self, value: &Value, id: AtomId) -> Option<i64> {
         let mut period = 1i64;

@@ -4,83 +4,28 @@
 //! walked: over all their values where these are known, over one period where the addresses repeat
 //! (modulo the block size), and else over a sample.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use super::algebra::{Algebra, Atom, AtomId, Lanes, Symbol, SymbolKind, Value};
-use super::eval::{Evaluated, Tape};
-use super::op::Op;
-use super::period::lcm;
+use super::access::{Access, Assumption, Coverage, Shifts};
+use super::period::{MOST_VALUES, Periods, lcm};
 use super::walk::{Shapes, Walk, Weighted, for_each_shifted, parts};
+use crate::audit::lanes::{Algebra, Atom, AtomId, Evaluated, Lanes, Op, Symbol, SymbolKind, Tape, Value};
 
-/// A memory access as the algebra sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Access<'a> {
-    /// Byte offset into the buffer.
-    pub(crate) offset: &'a Value,
-    /// Conditions (0 or 1) under which a lane takes part; all must hold.
-    pub(crate) conditions: &'a [Value],
-    /// Workgroup ids and loop counters around the access, innermost last.
-    pub(crate) enclosing: &'a [AtomId],
-    /// While-conditions of loops, by counter.
-    pub(crate) guards: &'a HashMap<AtomId, Vec<Value>>,
-}
-
-/// How much of the space of symbol values was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Coverage {
-    /// Every request of the dispatch, with its multiplicity.
-    Complete,
-    /// Every residue of the unknown symbols, each equally likely.
-    Residues,
-    /// A sample of values.
-    Sampled,
-}
-
-/// What was assumed, for the finding's notes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Assumption {
-    /// Averaged over the residues of these symbols.
-    Residues(String),
-    /// Distinct multiples of this unknown don't share a block.
-    Large(String),
-    /// Lanes for which this data-dependent condition holds are taken to be all.
-    DataCondition(String),
-    /// This uniform condition is taken to hold, by the name of what it depends on.
-    Condition(String),
-    /// The number of workgroups was inferred from a guard or clamp: (symbol, count).
-    Grid(String, u64),
-    /// No lane was found to take part; all were taken to.
-    AllLanes,
-}
-
-/// The residues' shift of a whole request: weight by shift modulo the modulus.
-pub(super) type Shifts = BTreeMap<i64, u128>;
-
-/// One request: lane and byte offset of each active lane.
-pub(super) type Request = [(usize, i64)];
-
-pub(super) struct Plan<'a, 'b> {
-    pub(super) algebra: &'a Algebra,
+struct Plan<'a, 'b> {
+    algebra: &'a Algebra,
     access: Access<'b>,
-    pub(super) modulus: i64,
+    modulus: i64,
+    periods: Periods<'a>,
     /// Symbols that only shift the request as a whole, by amounts that depend on no walked symbol.
     shifting: Vec<AtomId>,
     /// Symbols that only shift the request as a whole, by amounts that depend on walked symbols: walked too.
     mixed: BTreeSet<AtomId>,
     stand_ins: HashMap<AtomId, i64>,
-    /// What [`Plan::step_atom`] found.
-    pub(super) steps: RefCell<Steps>,
     coverage: Coverage,
     assumptions: BTreeSet<Assumption>,
     work: u64,
 }
 
-/// By atom and symbol: after how many steps of the symbol the atom has changed by how much.
-pub(super) type Steps = HashMap<(AtomId, AtomId), Option<(i64, i64)>>;
-
-/// Most values tried of one symbol.
-pub(super) const MOST_VALUES: i64 = 4096;
 /// Most points where not all can be looked at anyway.
 const MOST_SAMPLES: usize = 128;
 
@@ -114,10 +59,10 @@ impl Requests {
             algebra,
             access,
             modulus,
+            periods: Periods::new(algebra, modulus),
             shifting: Vec::new(),
             mixed: BTreeSet::new(),
             stand_ins: stand_ins(algebra, access, scale),
-            steps: RefCell::default(),
             coverage: Coverage::Complete,
             assumptions: BTreeSet::new(),
             work: 0,
@@ -352,7 +297,7 @@ impl Plan<'_, '_> {
 
     /// The values of a symbol in which `value` is polynomial, as far as they differ modulo the modulus.
     fn residues(&mut self, value: &Value, id: AtomId) -> Weighted {
-        let period = self.period(value, id).unwrap_or(self.modulus).min(MOST_VALUES);
+        let period = self.periods.period(value, id).unwrap_or(self.modulus).min(MOST_VALUES);
         match self.algebra.symbol_of(id) {
             Some(Symbol { count: Some(n), .. }) => (0..period)
                 .map(|r| (r, u128::from(*n).saturating_sub(r as u128).div_ceil(period as u128)))
@@ -465,7 +410,7 @@ impl Plan<'_, '_> {
             if !in_offset {
                 return Some(vec![(large, 1)]);
             }
-            let period = self.period(self.access.offset, id).unwrap_or(32).min(MOST_VALUES);
+            let period = self.periods.period(self.access.offset, id).unwrap_or(32).min(MOST_VALUES);
             if period > 1 {
                 self.assume_residues(id);
             }
@@ -478,9 +423,9 @@ impl Plan<'_, '_> {
             }
             return range(n);
         }
-        let mut period = if in_offset { self.period(self.access.offset, id) } else { Some(1) };
+        let mut period = if in_offset { self.periods.period(self.access.offset, id) } else { Some(1) };
         for c in conditions {
-            period = period.and_then(|p| lcm(p, self.step(c, id)?.0));
+            period = period.and_then(|p| lcm(p, self.periods.step(c, id)?.0));
         }
         let multiplies = self.multiplies_lanes(id);
         match period {

@@ -7,9 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
-use super::algebra::{Algebra, Atom, AtomId, Lanes, Value};
-use super::count::{Counted, LINE, count};
-use super::enumerate::Access;
+use super::{Access, Counted, LINE, count};
+use crate::audit::lanes::{Algebra, Atom, AtomId, Lanes, Value};
 use crate::memory::{BankModel, BankUse};
 
 /// A count as [`count`] gives it.

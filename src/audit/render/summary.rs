@@ -1,0 +1,63 @@
+//! One line per kernel.
+
+use crate::audit::finding::Severity;
+use crate::audit::report::{Kernel, Report};
+
+impl Report {
+    /// One line per kernel, worst first, and the totals.
+    pub fn summary(&self) -> String {
+        summary(self)
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let mut out = String::new();
+    let count = |k: &Kernel, s: Severity| {
+        report
+            .findings
+            .iter()
+            .filter(|f| f.kernel == k.name && f.kernel_file == k.file && f.severity == s)
+            .count()
+    };
+    let mut rows: Vec<_> = report
+        .kernels
+        .iter()
+        .map(|k| (count(k, Severity::Error), count(k, Severity::Warning), count(k, Severity::Info), k))
+        .collect();
+    rows.sort_by_key(|r| std::cmp::Reverse((r.0, r.1, r.2)));
+    for (_, warnings, infos, k) in &rows {
+        match &k.reason {
+            Some(reason) => out.push_str(&format!("{}: {}: not analysed: {reason}\n", k.file, k.name)),
+            None => out.push_str(&format!(
+                "{}: {}: {}, {} unknown, {}, {}\n",
+                k.file,
+                k.name,
+                plural(k.accesses, "access"),
+                k.unknown,
+                plural(*warnings, "warning"),
+                plural(*infos, "note"),
+            )),
+        }
+    }
+    let total: usize = report.kernels.iter().map(|k| k.accesses).sum();
+    let unknown: usize = report.kernels.iter().map(|k| k.unknown).sum();
+    let skipped = report.kernels.iter().filter(|k| !k.analysed).count();
+    let warnings = report.findings.iter().filter(|f| f.severity >= Severity::Warning).count();
+    out.push_str(&format!(
+        "{}, {skipped} not analysed; {}, {unknown} unknown; {}, {}\n",
+        plural(report.kernels.len(), "kernel"),
+        plural(total, "access"),
+        plural(warnings, "warning"),
+        plural(report.findings.len() - warnings, "note"),
+    ));
+    out
+}
+
+pub(super) fn plural(n: usize, what: &str) -> String {
+    let end = match (n, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{n} {what}{end}")
+}
