@@ -2,4 +2,5 @@
 //! workgroup together.
 
 pub(super) mod msl;
+mod walk;
 pub(super) mod wgsl;

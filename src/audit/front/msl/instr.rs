@@ -43,8 +43,8 @@ impl Walker<'_> {
         match v {
             Val::Int(v) => v,
             v => match self.why(&v) {
-                Some(why) => self.alg.data(&why, true),
-                None => self.fresh("a uniform value"),
+                Some(why) => self.walk.alg.data(&why, true),
+                None => self.walk.fresh("a uniform value"),
             },
         }
     }
@@ -54,8 +54,8 @@ impl Walker<'_> {
         match self.operand(o) {
             Val::Int(v) => v,
             v => match self.why(&v) {
-                Some(why) => self.alg.data_in_range(&why, (Some(0), Some(1))),
-                None => self.flag("a uniform condition"),
+                Some(why) => self.walk.alg.data_in_range(&why, (Some(0), Some(1))),
+                None => self.walk.flag("a uniform condition"),
             },
         }
     }
@@ -131,7 +131,7 @@ impl Walker<'_> {
                     (Val::Vector(parts), Some(i)) => parts.get(i).cloned().unwrap_or(Val::Other(None)),
                     (Val::Int(x), _) => Val::Int(x.clone()),
                     _ => {
-                        let why = self.why(&v).or_else(|| self.why_int(&i));
+                        let why = self.why(&v).or_else(|| self.walk.why(&i));
                         self.unknown(&element, why)
                     }
                 }
@@ -150,7 +150,7 @@ impl Walker<'_> {
                     Some(i) => parts[i] = x,
                     None => {
                         return Val::Other(
-                            self.why(&v).or_else(|| self.why(&x)).or_else(|| self.why_int(&i)),
+                            self.why(&v).or_else(|| self.why(&x)).or_else(|| self.walk.why(&i)),
                         );
                     }
                 }
@@ -224,7 +224,7 @@ impl Walker<'_> {
         };
         let signed = Int { signed: true, ..t };
         let args = [x.clone(), y.clone()];
-        let alg = &mut self.alg;
+        let alg = &mut self.walk.alg;
         Val::Int(match name {
             "add" => alg.add(x, y),
             "sub" => alg.add(x, &y.scale(-1)),
@@ -250,7 +250,7 @@ impl Walker<'_> {
         };
         let t = Int { signed: how.starts_with('s'), ..t };
         let (forward, backward) = ([x.clone(), y.clone()], [y.clone(), x.clone()]);
-        let alg = &mut self.alg;
+        let alg = &mut self.walk.alg;
         Val::Int(match how {
             "eq" => alg.apply(Op::Eq(t), &forward),
             "ne" => {
@@ -275,7 +275,7 @@ impl Walker<'_> {
             ("trunc", Val::Int(x)) => match to {
                 Ty::Int(bits) if *bits < 32 => {
                     let mask = Value::int((1i64 << bits) - 1);
-                    Val::Int(self.alg.apply(Op::And(int_ty(from)), &[x, mask]))
+                    Val::Int(self.walk.alg.apply(Op::And(int_ty(from)), &[x, mask]))
                 }
                 _ => Val::Int(x),
             },
@@ -312,10 +312,10 @@ impl Walker<'_> {
     /// Something of a type of which only the reason for its difference is known.
     pub(super) fn unknown(&mut self, ty: &Ty, why: Option<Rc<str>>) -> Val {
         match (ty, why) {
-            (Ty::Int(1), Some(why)) => Val::Int(self.alg.data_in_range(&why, (Some(0), Some(1)))),
-            (Ty::Int(1), None) => Val::Int(self.flag("a uniform condition")),
-            (Ty::Int(_), Some(why)) => Val::Int(self.alg.data(&why, true)),
-            (Ty::Int(_), None) => Val::Int(self.fresh("a uniform value")),
+            (Ty::Int(1), Some(why)) => Val::Int(self.walk.alg.data_in_range(&why, (Some(0), Some(1)))),
+            (Ty::Int(1), None) => Val::Int(self.walk.flag("a uniform condition")),
+            (Ty::Int(_), Some(why)) => Val::Int(self.walk.alg.data(&why, true)),
+            (Ty::Int(_), None) => Val::Int(self.walk.fresh("a uniform value")),
             (Ty::Ptr, why) => Val::Pointer(Pointer {
                 base: Base::Unknown(why),
                 offset: Value::int(0),
@@ -356,7 +356,7 @@ impl Walker<'_> {
                     };
                     p.record = Some(Record { name, stride: size });
                 }
-                p.offset = self.alg.add(&p.offset, &index.scale(size as i64));
+                p.offset = self.walk.alg.add(&p.offset, &index.scale(size as i64));
                 continue;
             }
             let next = match &ty {
@@ -366,7 +366,7 @@ impl Walker<'_> {
                     if let (Some(at), None) = (p.offset.as_int(), index.as_int()) {
                         p.within = Some((at, at.saturating_add(n.saturating_mul(size) as i64)));
                     }
-                    p.offset = self.alg.add(&p.offset, &index.scale(size as i64));
+                    p.offset = self.walk.alg.add(&p.offset, &index.scale(size as i64));
                     Some(e)
                 }
                 t => {
@@ -393,13 +393,13 @@ impl Walker<'_> {
         self.record(&pointer, AccessKind::Load, ty);
         let Val::Pointer(p) = pointer else { return self.unknown(ty, None) };
         if let Base::Either(all) = &p.base {
-            let mut why = self.why_int(&p.offset);
+            let mut why = self.walk.why(&p.offset);
             for (c, p) in all.iter() {
-                why = why.or_else(|| self.why_int(c)).or_else(|| self.why_int(&p.offset));
+                why = why.or_else(|| self.walk.why(c)).or_else(|| self.walk.why(&p.offset));
             }
             return self.unknown(ty, why.map(|_| "values loaded from one of several buffers".into()));
         }
-        let differs = self.why_int(&p.offset);
+        let differs = self.walk.why(&p.offset);
         match &p.base {
             Base::Buffer(i) => {
                 let param = self.params.get(*i).copied();
@@ -413,9 +413,9 @@ impl Walker<'_> {
                     (Some(_), _, _) => self.unknown(ty, Some(format!("values loaded from `{name}`").into())),
                     (None, Some(at), Ty::Int(bits)) if constant && *bits > 1 => {
                         let full = if at == 0 { name } else { format!("{name}+{at}") };
-                        Val::Int(self.parameter(&full))
+                        Val::Int(self.walk.parameter(&full))
                     }
-                    (None, _, Ty::Int(bits)) if *bits > 1 => Val::Int(self.fresh(&format!("{name}[…]"))),
+                    (None, _, Ty::Int(bits)) if *bits > 1 => Val::Int(self.walk.fresh(&format!("{name}[…]"))),
                     (None, _, _) => self.unknown(ty, None),
                 };
                 if constant {
@@ -449,16 +449,16 @@ impl Walker<'_> {
     }
 
     fn record(&mut self, pointer: &Val, kind: AccessKind, ty: &Ty) {
-        if self.quiet > 0 {
+        if self.walk.quiet > 0 {
             return;
         }
         let Val::Pointer(p) = pointer else { return };
         if let Base::Either(all) = &p.base {
             for (c, one) in all.iter() {
                 let one = Pointer { offset: one.offset.add(&p.offset), ..one.clone() };
-                self.conditions.push(c.clone());
+                self.walk.conditions.push(c.clone());
                 self.record(&Val::Pointer(one), kind, ty);
-                self.conditions.pop();
+                self.walk.conditions.pop();
             }
             return;
         }
@@ -491,14 +491,14 @@ impl Walker<'_> {
         };
         let assumed = match &place {
             Place::Offset(v) if !self.assumed.is_empty() => {
-                let atoms = self.alg.closure([v]);
+                let atoms = self.walk.alg.closure([v]);
                 let made = |r: &std::ops::Range<usize>| atoms.iter().any(|a| r.contains(&(a.0 as usize)));
                 self.assumed.iter().find(|(range, _)| made(range)).map(|(_, note)| note.clone())
             }
             _ => None,
         };
         let at = self.last_place as usize;
-        self.sites.push(RawSite {
+        self.walk.sites.push(RawSite {
             assumed,
             span: at..at + 1,
             index_span: None,
@@ -507,10 +507,10 @@ impl Walker<'_> {
             kind,
             width: self.module.access_bytes(ty),
             place,
-            conditions: self.conditions.clone(),
-            enclosing: self.enclosing.clone(),
+            conditions: self.walk.conditions.clone(),
+            enclosing: self.walk.enclosing.clone(),
             record: p.record.clone(),
-            depth: self.depth,
+            depth: self.walk.depth,
             collective: false,
         });
     }
@@ -520,37 +520,29 @@ impl Walker<'_> {
             Some((_, Operand::Int(d))) => (*d).clamp(0, 2) as usize,
             _ => 0,
         };
-        let [x, y, _] = self.workgroup.map(i64::from);
-        let size = i64::from(self.settings.subgroup_size);
-        let local = |w: &Self, d: usize| match d {
-            0 => w.lanes(|l| l % x),
-            1 => w.lanes(|l| l / x % y),
-            _ => w.lanes(|l| l / (x * y)),
-        };
-        let extent = i64::from(self.workgroup[dimension]);
+        let size = i64::from(self.walk.settings.subgroup_size);
+        let extent = i64::from(self.walk.workgroup[dimension]);
         if let Some(id) = name.strip_prefix("marlin_") {
             return match id {
-                "thread_position_in_threadgroup" => Val::Int(local(self, dimension)),
-                "threadgroup_position_in_grid" => Val::Int(self.group_ids[dimension].clone()),
-                "thread_position_in_grid" => {
-                    Val::Int(self.group_ids[dimension].scale(extent).add(&local(self, dimension)))
-                }
+                "thread_position_in_threadgroup" => Val::Int(self.walk.local_id(dimension)),
+                "threadgroup_position_in_grid" => Val::Int(self.walk.group_ids[dimension].clone()),
+                "thread_position_in_grid" => Val::Int(self.walk.global_id(dimension)),
                 "threads_per_threadgroup" => Val::Int(Value::int(extent)),
                 "threadgroups_per_grid" | "threads_per_grid" => {
-                    let groups = match self.settings.workgroups {
+                    let groups = match self.walk.settings.workgroups {
                         Some(n) => Value::int(i64::from(n[dimension])),
-                        None => {
-                            self.parameter(&format!("threadgroups_per_grid.{}", ["x", "y", "z"][dimension]))
-                        }
+                        None => self
+                            .walk
+                            .parameter(&format!("threadgroups_per_grid.{}", ["x", "y", "z"][dimension])),
                     };
                     Val::Int(if id == "threads_per_grid" { groups.scale(extent) } else { groups })
                 }
-                "thread_index_in_threadgroup" => Val::Int(self.lanes(|l| l)),
-                "thread_index_in_simdgroup" => Val::Int(self.lanes(|l| l % size)),
-                "simdgroup_index_in_threadgroup" => Val::Int(self.lanes(|l| l / size)),
+                "thread_index_in_threadgroup" => Val::Int(self.walk.lanes(|l| l)),
+                "thread_index_in_simdgroup" => Val::Int(self.walk.lanes(|l| l % size)),
+                "simdgroup_index_in_threadgroup" => Val::Int(self.walk.lanes(|l| l / size)),
                 "threads_per_simdgroup" => Val::Int(Value::int(size)),
                 "simdgroups_per_threadgroup" => {
-                    Val::Int(Value::int((self.alg.lanes() as i64 + size - 1) / size))
+                    Val::Int(Value::int((self.walk.alg.lanes() as i64 + size - 1) / size))
                 }
                 "threadgroup_variable" => {
                     let id = match args.first() {
@@ -594,7 +586,7 @@ impl Walker<'_> {
         let stem = name.strip_prefix("llvm.").and_then(|n| n.split('.').next()).unwrap_or("");
         let two = |w: &mut Self, op: Op| {
             w.pairwise(&values[0], &values[1], &mut |w, a, b| match (a, b) {
-                (Val::Int(a), Val::Int(b)) => Val::Int(w.alg.apply(op.clone(), &[a.clone(), b.clone()])),
+                (Val::Int(a), Val::Int(b)) => Val::Int(w.walk.alg.apply(op.clone(), &[a.clone(), b.clone()])),
                 (a, b) => Val::Other(w.why(a).or_else(|| w.why(b))),
             })
         };
@@ -604,13 +596,13 @@ impl Walker<'_> {
             ("umax", 2) => two(self, Op::Max(t)),
             ("smax", 2) => two(self, Op::Max(signed)),
             ("abs", 2) => match &values[0] {
-                Val::Int(v) => Val::Int(self.alg.apply(Op::Max(signed), &[v.clone(), v.scale(-1)])),
+                Val::Int(v) => Val::Int(self.walk.alg.apply(Op::Max(signed), &[v.clone(), v.scale(-1)])),
                 v => Val::Other(self.why(v)),
             },
             ("usub", 2) => match (&values[0], &values[1]) {
                 // Saturating: max(a, b) - b.
                 (Val::Int(a), Val::Int(b)) => {
-                    let most = self.alg.apply(Op::Max(t), &[a.clone(), b.clone()]);
+                    let most = self.walk.alg.apply(Op::Max(t), &[a.clone(), b.clone()]);
                     Val::Int(most.sub(b))
                 }
                 (a, b) => Val::Other(self.why(a).or_else(|| self.why(b))),
@@ -622,7 +614,7 @@ impl Walker<'_> {
                         "ctlz" => Op::LeadingZeros(t),
                         _ => Op::TrailingZeros(t),
                     };
-                    Val::Int(self.alg.apply(op, std::slice::from_ref(v)))
+                    Val::Int(self.walk.alg.apply(op, std::slice::from_ref(v)))
                 }
                 v => Val::Other(self.why(v)),
             },
@@ -661,9 +653,9 @@ impl Walker<'_> {
             return no.clone();
         }
         match (yes, no) {
-            (Val::Int(a), Val::Int(b)) => Val::Int(self.select(c, a, b)),
+            (Val::Int(a), Val::Int(b)) => Val::Int(self.walk.select(c, a, b)),
             (Val::Pointer(a), Val::Pointer(b)) if a.base == b.base => {
-                let offset = self.select(c, &a.offset, &b.offset);
+                let offset = self.walk.select(c, &a.offset, &b.offset);
                 let within = a.within.filter(|_| a.within == b.within);
                 let (base, record) = (a.base.clone(), a.record.clone());
                 Val::Pointer(Pointer { base, offset, record, within })
@@ -672,7 +664,7 @@ impl Walker<'_> {
             (Val::Int(null), Val::Pointer(_)) if null.as_int() == Some(0) => no.clone(),
             (Val::Pointer(a), Val::Pointer(b)) if a.is_followed() && b.is_followed() => self.either(c, a, b),
             (Val::Pointer(_), Val::Pointer(_)) => {
-                let why = self.why(yes).or_else(|| self.why(no)).or_else(|| self.why_int(c));
+                let why = self.why(yes).or_else(|| self.why(no)).or_else(|| self.walk.why(c));
                 let why = why.or_else(|| Some("one of several buffers".into()));
                 Val::Pointer(Pointer {
                     base: Base::Unknown(why),
@@ -684,13 +676,13 @@ impl Walker<'_> {
             (Val::Vector(a), Val::Vector(b)) if a.len() == b.len() => {
                 Val::Vector(Rc::new(a.iter().zip(b.iter()).map(|(a, b)| self.merge(c, a, b)).collect()))
             }
-            _ => Val::Other(self.why(yes).or_else(|| self.why(no)).or_else(|| self.why_int(c))),
+            _ => Val::Other(self.why(yes).or_else(|| self.why(no)).or_else(|| self.walk.why(c))),
         }
     }
 
     /// A pointer to one of two buffers.
     fn either(&mut self, c: &Value, a: &Pointer, b: &Pointer) -> Val {
-        let not = self.alg.not(c);
+        let not = self.walk.alg.not(c);
         let mut all: Vec<(Value, Pointer)> = Vec::new();
         for (c, p) in [(c.clone(), a), (not, b)] {
             let ones = match &p.base {
@@ -703,7 +695,7 @@ impl Walker<'_> {
             }
         }
         if all.len() > MOST_ALTERNATIVES {
-            let why = self.why_int(c).or_else(|| Some("one of many buffers".into()));
+            let why = self.walk.why(c).or_else(|| Some("one of many buffers".into()));
             return Val::Pointer(Pointer {
                 base: Base::Unknown(why),
                 offset: Value::int(0),
@@ -713,16 +705,6 @@ impl Walker<'_> {
         }
         let base = Base::Either(Rc::new(all));
         Val::Pointer(Pointer { base, offset: Value::int(0), record: None, within: None })
-    }
-
-    fn select(&mut self, c: &Value, a: &Value, b: &Value) -> Value {
-        match self.alg.data_in(c) {
-            Some(why) if a != b => {
-                let natural = self.alg.is_natural(a) && self.alg.is_natural(b);
-                self.alg.data(&why, natural)
-            }
-            _ => self.alg.apply(Op::Select, &[c.clone(), a.clone(), b.clone()]),
-        }
     }
 }
 

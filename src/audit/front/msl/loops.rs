@@ -7,10 +7,7 @@ use super::ir::{Name, Op as Ir, Operand, Ty};
 use super::region::Edges;
 use super::{Pointer, Val, Walker, private};
 use crate::audit::classify::is_data_dependent;
-use crate::audit::lanes::{AtomId, Evaluated, Int, Op, Symbol, SymbolKind, Tape, Value, of_atom};
-
-/// Most iterations counted one by one.
-const MOST_TRIPS: i64 = 1 << 12;
+use crate::audit::lanes::{AtomId, Int, Op, Symbol, SymbolKind, Value, of_atom};
 
 /// Name, type, incoming operands with their blocks.
 pub(super) type Phi<'p> = (Name, &'p Ty, &'p [(Operand, Name)]);
@@ -47,7 +44,7 @@ impl Walker<'_> {
         let starts: Vec<Val> =
             phis.iter().map(|(_, _, incoming)| self.phi(header, incoming, outside)).collect();
         let name = String::from("iteration");
-        let counter = self.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count: None });
+        let counter = self.walk.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count: None });
         let Some(k) = counter.as_atom() else { return Ok(Edges::new()) };
         let state = self.private.clone();
         let look = self.look(l, &phis, &starts, k)?;
@@ -64,8 +61,11 @@ impl Walker<'_> {
     fn look(&mut self, l: usize, phis: &[Phi<'_>], starts: &[Val], k: AtomId) -> Result<Look, String> {
         let header = self.cfg.loops[l].header;
         // What an earlier look at a loop within a loop found holds for this one too.
-        let mut varying: HashMap<usize, Rc<str>> =
-            if self.quiet > 0 { self.varying.get(&l).cloned().unwrap_or_default() } else { HashMap::new() };
+        let mut varying: HashMap<usize, Rc<str>> = if self.walk.quiet > 0 {
+            self.varying.get(&l).cloned().unwrap_or_default()
+        } else {
+            HashMap::new()
+        };
         let mut rounds = 0;
         let mut before = self.private.clone();
         loop {
@@ -89,13 +89,13 @@ impl Walker<'_> {
                 atoms.push(atom);
                 self.values[*name as usize] = Some(value);
             }
-            self.quiet += 1;
-            let outer = std::mem::take(&mut self.conditions);
+            self.walk.quiet += 1;
+            let outer = std::mem::take(&mut self.walk.conditions);
             let result = self.region(Some(l));
-            self.conditions = outer;
-            self.quiet -= 1;
+            self.walk.conditions = outer;
+            self.walk.quiet -= 1;
             let exits = result?;
-            let diverges = exits.values().find_map(|c| self.cause(&[c]).or_else(|| self.why_int(c)));
+            let diverges = exits.values().find_map(|c| self.cause(&[c]).or_else(|| self.walk.why(c)));
             let ends: Vec<Val> =
                 phis.iter().map(|(_, _, incoming)| self.phi(header, incoming, &exits)).collect();
             let mut carried: Vec<Carried> = (0..phis.len())
@@ -135,7 +135,7 @@ impl Walker<'_> {
         let stepping = phis.iter().zip(&carried).find(|(_, c)| matches!(c, Carried::Steps(_)));
         if let Some(((n, _, _), _)) = stepping {
             let text = &function.names[*n as usize];
-            self.alg.rename(k, text.split(['.', '-']).next().unwrap_or(text));
+            self.walk.alg.rename(k, text.split(['.', '-']).next().unwrap_or(text));
         }
         let counter = of_atom(k);
         let mut known: HashMap<AtomId, Value> = HashMap::new();
@@ -149,8 +149,8 @@ impl Walker<'_> {
                 Carried::Same => start,
                 Carried::Steps(step) => self.moved(&start, step, &counter),
                 Carried::Form(form) => form.clone(),
-                Carried::Uniform => self.fresh(CARRIED),
-                Carried::Unknown(why) => self.alg.data(why, true),
+                Carried::Uniform => self.walk.fresh(CARRIED),
+                Carried::Unknown(why) => self.walk.alg.data(why, true),
             };
             known.insert(atom, value.clone());
             let value = match &starts[i] {
@@ -165,34 +165,34 @@ impl Walker<'_> {
             if *to == header {
                 continue;
             }
-            let c = self.alg.substitute(c, &mut known);
-            known_end &= self.alg.data_in(&c).is_none();
-            let stays = self.alg.not(&c);
-            guards.push(self.one_later(&stays, k));
+            let c = self.walk.alg.substitute(c, &mut known);
+            known_end &= self.walk.alg.data_in(&c).is_none();
+            let stays = self.walk.alg.not(&c);
+            guards.push(self.walk.one_later(&stays, k));
         }
         let mut trips = None;
         if known_end && !guards.is_empty() {
-            if guards.iter().all(|g| self.alg.symbols_in(g).iter().all(|&s| s == k)) {
-                trips = self.count_trips(&guards, k);
+            if guards.iter().all(|g| self.walk.alg.symbols_in(g).iter().all(|&s| s == k)) {
+                trips = self.walk.count_trips(&guards, k);
             }
             match trips {
-                Some(n) => self.alg.set_count(k, n),
-                None => drop(self.guards.insert(k, guards.clone())),
+                Some(n) => self.walk.alg.set_count(k, n),
+                None => drop(self.walk.guards.insert(k, guards.clone())),
             }
         }
-        let diverges = guards.iter().any(|g| self.alg.varies(g) || self.alg.data_in(g).is_some());
+        let diverges = guards.iter().any(|g| self.walk.alg.varies(g) || self.walk.alg.data_in(g).is_some());
         let mut before = self.private.clone();
-        self.enclosing.push(k);
-        self.depth += 1;
+        self.walk.enclosing.push(k);
+        self.walk.depth += 1;
         // Lanes that have left earlier take no part.
-        let outer = self.conditions.len();
+        let outer = self.walk.conditions.len();
         if diverges {
-            self.conditions.extend(guards);
+            self.walk.conditions.extend(guards);
         }
         let result = self.region(Some(l));
-        self.conditions.truncate(outer);
-        self.depth -= 1;
-        self.enclosing.pop();
+        self.walk.conditions.truncate(outer);
+        self.walk.depth -= 1;
+        self.walk.enclosing.pop();
         let recorded = result?;
         let changed = private::changed(&before, &self.private);
         private::remove(&mut before, &changed);
@@ -202,8 +202,8 @@ impl Walker<'_> {
         let last = match trips.filter(|_| !diverges && recorded.keys().filter(|e| e.1 != header).count() == 1)
         {
             Some(n) => Value::int(i64::try_from(n).unwrap_or(i64::MAX) - 1),
-            None if diverges => self.alg.data("a loop that lanes leave at different times", true),
-            None => self.fresh("the number of iterations of a loop"),
+            None if diverges => self.walk.alg.data("a loop that lanes leave at different times", true),
+            None => self.walk.fresh("the number of iterations of a loop"),
         };
         let mut at_end = HashMap::from([(k, last)]);
         for name in self.escaping_from(l) {
@@ -223,9 +223,9 @@ impl Walker<'_> {
             let c = if i + 1 == ways.len() {
                 rest.clone()
             } else {
-                let c = match edges.get(edge).and_then(|c| self.why_int(c)) {
-                    Some(why) => self.alg.data_in_range(&why, (Some(0), Some(1))),
-                    None => self.flag("a way out of a loop"),
+                let c = match edges.get(edge).and_then(|c| self.walk.why(c)) {
+                    Some(why) => self.walk.alg.data_in_range(&why, (Some(0), Some(1))),
+                    None => self.walk.flag("a way out of a loop"),
                 };
                 rest = rest.sub(&c);
                 c
@@ -247,9 +247,9 @@ impl Walker<'_> {
 
     fn substituted(&mut self, v: &Val, known: &mut HashMap<AtomId, Value>) -> Val {
         match v {
-            Val::Int(x) => Val::Int(self.alg.substitute(x, known)),
+            Val::Int(x) => Val::Int(self.walk.alg.substitute(x, known)),
             Val::Pointer(p) => {
-                Val::Pointer(Pointer { offset: self.alg.substitute(&p.offset, known), ..p.clone() })
+                Val::Pointer(Pointer { offset: self.walk.alg.substitute(&p.offset, known), ..p.clone() })
             }
             Val::Vector(c) => Val::Vector(Rc::new(c.iter().map(|v| self.substituted(v, known)).collect())),
             other => other.clone(),
@@ -258,14 +258,14 @@ impl Walker<'_> {
 
     fn placeholder(&mut self, why: Option<Rc<str>>) -> Value {
         match why {
-            Some(why) => self.alg.data(&why, true),
-            None => self.fresh("a loop-carried value"),
+            Some(why) => self.walk.alg.data(&why, true),
+            None => self.walk.fresh("a loop-carried value"),
         }
     }
 
     fn moved(&mut self, start: &Value, step: &Value, times: &Value) -> Value {
-        let moved = self.alg.mul(times, step);
-        self.alg.add(start, &moved)
+        let moved = self.walk.alg.mul(times, step);
+        self.walk.alg.add(start, &moved)
     }
 
     fn classify(
@@ -284,8 +284,8 @@ impl Walker<'_> {
             return Carried::Same;
         }
         let mine: BTreeSet<AtomId> = atoms.iter().flatten().copied().collect();
-        let depends = self.alg.closure([&step]).into_iter().any(|a| mine.contains(&a));
-        if !depends && self.alg.data_in(&step).is_none() {
+        let depends = self.walk.alg.closure([&step]).into_iter().any(|a| mine.contains(&a));
+        if !depends && self.walk.alg.data_in(&step).is_none() {
             return Carried::Steps(step);
         }
         let starting = integer_of(start);
@@ -294,7 +294,7 @@ impl Walker<'_> {
         if let Some(why) = self.cause(&values) {
             return Carried::Unknown(why);
         }
-        let differs = self.why_int(&value).is_some() || self.why(start).is_some();
+        let differs = self.walk.why(&value).is_some() || self.why(start).is_some();
         match (differs, diverges) {
             (_, Some(why)) if is_data_dependent(why) => Carried::Unknown(why.clone()),
             (true, _) | (_, Some(_)) => Carried::Unknown(CARRIED.into()),
@@ -304,8 +304,8 @@ impl Walker<'_> {
 
     /// The data that values depend on, as opposed to what could not be followed.
     pub(super) fn cause(&self, values: &[&Value]) -> Option<Rc<str>> {
-        let atoms = self.alg.closure(values.iter().copied());
-        atoms.into_iter().filter_map(|a| self.alg.data_of(a)).find(|why| is_data_dependent(why))
+        let atoms = self.walk.alg.closure(values.iter().copied());
+        atoms.into_iter().filter_map(|a| self.walk.alg.data_of(a)).find(|why| is_data_dependent(why))
     }
 
     /// What follows from values that step evenly: such a value of the iteration before.
@@ -331,7 +331,7 @@ impl Walker<'_> {
                         self.moved(&start, &step, &before)
                     }
                     Carried::Form(form) => {
-                        self.alg.substitute(form, &mut HashMap::from([(k, before.clone())]))
+                        self.walk.alg.substitute(form, &mut HashMap::from([(k, before.clone())]))
                     }
                     Carried::Uniform | Carried::Unknown(_) => {
                         open.insert(atom);
@@ -349,19 +349,19 @@ impl Walker<'_> {
                 ) else {
                     continue;
                 };
-                if self.alg.closure([&end]).iter().any(|a| open.contains(a)) {
+                if self.walk.alg.closure([&end]).iter().any(|a| open.contains(a)) {
                     continue;
                 }
-                let form = self.alg.substitute(&end, &mut known.clone());
-                if self.alg.data_in(&form).is_some() {
+                let form = self.walk.alg.substitute(&end, &mut known.clone());
+                if self.walk.alg.data_in(&form).is_some() {
                     continue;
                 }
-                let first = self.alg.substitute(&form, &mut HashMap::from([(k, Value::int(0))]));
+                let first = self.walk.alg.substitute(&form, &mut HashMap::from([(k, Value::int(0))]));
                 *c = Carried::Form(if first == start {
                     form
                 } else {
-                    let at_first = self.alg.apply(Op::Eq(Int::U32), &[of_atom(k), Value::int(0)]);
-                    self.alg.apply(Op::Select, &[at_first, start, form])
+                    let at_first = self.walk.alg.apply(Op::Eq(Int::U32), &[of_atom(k), Value::int(0)]);
+                    self.walk.alg.apply(Op::Select, &[at_first, start, form])
                 });
                 found = true;
             }
@@ -369,28 +369,6 @@ impl Walker<'_> {
                 return;
             }
         }
-    }
-
-    /// `g` one iteration earlier, or true in the first.
-    fn one_later(&mut self, g: &Value, k: AtomId) -> Value {
-        let counter = of_atom(k);
-        let mut known = HashMap::from([(k, counter.sub(&Value::int(1)))]);
-        let earlier = self.alg.substitute(g, &mut known);
-        let first = self.alg.apply(Op::Eq(Int::U32), &[counter, Value::int(0)]);
-        self.alg.either(&first, &earlier)
-    }
-
-    fn count_trips(&self, guards: &[Value], k: AtomId) -> Option<u64> {
-        let mut tape = Tape::new(&self.alg, &guards.iter().collect::<Vec<_>>());
-        for at in 0..MOST_TRIPS {
-            tape.set(k, at);
-            tape.run();
-            let lanes: Vec<Evaluated> = (0..guards.len()).map(|g| tape.root(g)).collect();
-            if !(0..self.alg.lanes()).any(|l| lanes.iter().all(|g| g.at(l) != 0)) {
-                return Some(at as u64);
-            }
-        }
-        None
     }
 }
 

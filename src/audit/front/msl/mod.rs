@@ -15,9 +15,10 @@ mod unroll;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::audit::lanes::{Algebra, AtomId, Lanes, Symbol, SymbolKind, Value};
+use crate::audit::front::walk::Walk;
+use crate::audit::lanes::Value;
 use crate::audit::settings::Settings;
-use crate::audit::site::{RawSite, Record, Walked};
+use crate::audit::site::{Record, Walked};
 use crate::memory::Space;
 use crate::metal::{Ir, Param};
 use cfg::Cfg;
@@ -71,22 +72,12 @@ struct Walker<'a> {
     params: Vec<&'a Param>,
     ir: &'a Ir,
     cfg: &'a Cfg,
-    settings: &'a Settings,
-    alg: Algebra,
+    walk: Walk<'a>,
     /// By name.
     values: Vec<Option<Val>>,
-    sites: Vec<RawSite>,
-    guards: HashMap<AtomId, Vec<Value>>,
-    workgroup: [u32; 3],
-    group_ids: [Value; 3],
-    conditions: Vec<Value>,
-    enclosing: Vec<AtomId>,
-    parameters: HashMap<String, Value>,
     loaded: HashMap<(usize, Value, String), Val>,
     /// Names that are used in another loop than the one that defines them.
     escaping: HashSet<Name>,
-    depth: usize,
-    quiet: u32,
     work: usize,
     last_place: u32,
     private: private::Private,
@@ -141,40 +132,18 @@ pub(in crate::audit) fn walk(
         .ok_or_else(|| "the kernel is not in the compiled module".to_string())?;
     let cfg = Cfg::new(function).ok_or_else(|| "its control flow is not made of plain loops".to_string())?;
     let workgroup = settings.workgroup_size.unwrap_or_else(|| usual_workgroup(function));
-    let total = workgroup.iter().map(|&x| x as usize).product::<usize>();
-    if total == 0 || total > 4096 {
-        return Err(format!("a threadgroup of {total} threads"));
-    }
-    let mut alg = Algebra::new(total, settings.subgroup_size as usize);
-    let group_ids = std::array::from_fn(|axis| {
-        let count = settings.workgroups.map(|n| u64::from(n[axis]));
-        if count == Some(1) {
-            return Value::int(0);
-        }
-        let name = format!("threadgroup_position.{}", ["x", "y", "z"][axis]);
-        alg.symbol(Symbol { name, kind: SymbolKind::WorkgroupId(axis as u8), count })
-    });
-    let enclosing = group_ids.iter().filter_map(Value::as_atom).collect();
+    let state = Walk::new(settings, workgroup, "threadgroup_position")
+        .map_err(|total| format!("a threadgroup of {total} threads"))?;
     let mut w = Walker {
         module,
         function,
         params: ir.buffer_params(n).collect(),
         ir,
         cfg: &cfg,
-        settings,
-        alg,
+        walk: state,
         values: vec![None; function.names.len()],
-        sites: Vec::new(),
-        guards: HashMap::new(),
-        workgroup,
-        group_ids,
-        conditions: Vec::new(),
-        enclosing,
-        parameters: HashMap::new(),
         loaded: HashMap::new(),
         escaping: HashSet::new(),
-        depth: 0,
-        quiet: 0,
         work: 0,
         last_place: 0,
         private: Default::default(),
@@ -188,48 +157,17 @@ pub(in crate::audit) fn walk(
     }
     w.find_escaping();
     w.region(None)?;
-    let Walker { alg, sites, guards, .. } = w;
-    Ok(Walked { name, algebra: alg, sites, guards, memo: Default::default(), spent: Default::default() })
+    Ok(w.walk.finish(name))
 }
 
 impl Walker<'_> {
-    fn lanes(&self, f: impl Fn(i64) -> i64) -> Value {
-        Value::lanes(Lanes::new((0..self.alg.lanes() as i64).map(f).collect()))
-    }
-
-    fn parameter(&mut self, name: &str) -> Value {
-        if let Some(v) = self.settings.value_of(name) {
-            return Value::int(v);
-        }
-        if let Some(v) = self.parameters.get(name) {
-            return v.clone();
-        }
-        let v = self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Param, count: None });
-        self.parameters.insert(name.into(), v.clone());
-        v
-    }
-
-    fn fresh(&mut self, name: &str) -> Value {
-        self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Loaded, count: None })
-    }
-
-    fn flag(&mut self, name: &str) -> Value {
-        self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Flag, count: None })
-    }
-
     fn why(&self, v: &Val) -> Option<Rc<str>> {
         match v {
-            Val::Int(v) => self.why_int(v),
-            Val::Pointer(p) => self.why_int(&p.offset),
+            Val::Int(v) => self.walk.why(v),
+            Val::Pointer(p) => self.walk.why(&p.offset),
             Val::Vector(c) => c.iter().find_map(|v| self.why(v)),
             Val::Other(why) => why.clone(),
         }
-    }
-
-    fn why_int(&self, v: &Value) -> Option<Rc<str>> {
-        self.alg
-            .data_in(v)
-            .or_else(|| self.alg.varies(v).then(|| "a value computed from the lane's index".into()))
     }
 
     fn space_of(&self, p: &Param) -> Space {

@@ -24,7 +24,7 @@ impl Walker<'_> {
         if let Some(at) = p.offset.as_int() {
             return (at, at.saturating_add(size));
         }
-        let (lo, hi) = self.alg.range(&p.offset);
+        let (lo, hi) = self.walk.alg.range(&p.offset);
         let (from, to) = p.within.unwrap_or((i64::MIN, i64::MAX));
         let end = hi.map_or(i64::MAX, |h| h.saturating_add(size));
         (lo.unwrap_or(i64::MIN).max(from), end.min(to))
@@ -58,7 +58,7 @@ impl Walker<'_> {
         let (Some(at), true) = (at, followed) else { return };
         // Lanes that don't come here keep what they had.
         let mut on = Value::int(1);
-        for c in self.conditions.clone() {
+        for c in self.walk.conditions.clone() {
             on = self.along(&on, &c);
         }
         let value = match old {
@@ -112,7 +112,7 @@ impl Walker<'_> {
         let range = self.reach_of(to, length);
         self.overwrite(name, range);
         // Under a condition some lanes keep what they had, so that neither is known.
-        if self.conditions.is_empty() {
+        if self.walk.conditions.is_empty() {
             let cells = self.private.entry(name).or_default();
             cells.extend(copied.into_iter().map(|(at, size, v)| (at, (size, v))));
         }

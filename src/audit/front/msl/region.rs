@@ -72,11 +72,11 @@ impl Walker<'_> {
                 done.extend(&cfg.loops[l].blocks);
                 let pushed = reach.as_int().is_none();
                 if pushed {
-                    self.conditions.push(reach.clone());
+                    self.walk.conditions.push(reach.clone());
                 }
                 let exits = self.run_loop(l, &edges);
                 if pushed {
-                    self.conditions.pop();
+                    self.walk.conditions.pop();
                 }
                 for (edge, c) in exits? {
                     let c = self.along(&reach, &c);
@@ -87,11 +87,11 @@ impl Walker<'_> {
             done.insert(b);
             let pushed = reach.as_int().is_none();
             if pushed {
-                self.conditions.push(reach.clone());
+                self.walk.conditions.push(reach.clone());
             }
             for ix in 0..self.function.blocks[b].code.len() {
                 self.work += 1;
-                if self.work > MOST_STEPS || self.alg.work() > MOST_WORK {
+                if self.work > MOST_STEPS || self.walk.alg.work() > MOST_WORK {
                     return Err(format!(
                         "budget: following the kernel takes more than {MOST_STEPS} steps or {MOST_WORK} operations"
                     ));
@@ -109,7 +109,7 @@ impl Walker<'_> {
                 }
             }
             if pushed {
-                self.conditions.pop();
+                self.walk.conditions.pop();
             }
             let out: Vec<(usize, Value)> = self.out_of(b);
             for (to, c) in out {
@@ -147,7 +147,7 @@ impl Walker<'_> {
             if let Some(c) = edges.get(&(p, b)) {
                 sum = Some(match sum {
                     None => c.clone(),
-                    Some(s) => self.alg.add(&s, c),
+                    Some(s) => self.walk.alg.add(&s, c),
                 });
             }
         }
@@ -156,7 +156,7 @@ impl Walker<'_> {
 
     /// Both conditions, as a product where that stays small, so that the two sides of a branch add up again.
     pub(super) fn along(&mut self, a: &Value, b: &Value) -> Value {
-        if a.0.len() * b.0.len() <= 24 { self.alg.mul(a, b) } else { self.alg.both(a, b) }
+        if a.0.len() * b.0.len() <= 24 { self.walk.alg.mul(a, b) } else { self.walk.alg.both(a, b) }
     }
 
     /// Successors of a block with the condition of each.
@@ -169,7 +169,7 @@ impl Walker<'_> {
             End::Jump(l) => vec![(at(l), Value::int(1))],
             End::Branch(c, yes, no) => {
                 let c = self.truth(c);
-                let not = self.alg.not(&c);
+                let not = self.walk.alg.not(&c);
                 vec![(at(yes), c), (at(no), not)]
             }
             End::Switch(v, default, cases) => {
@@ -178,9 +178,9 @@ impl Walker<'_> {
                 let mut out = Vec::new();
                 let mut rest = Value::int(1);
                 for (case, label) in cases {
-                    let hit = self.alg.apply(Op::Eq(Int::U32), &[v.clone(), Value::int(*case)]);
-                    let hit = if self.alg.data_in(&hit).is_some() || hit.0.len() > 8 {
-                        self.flag("a case")
+                    let hit = self.walk.alg.apply(Op::Eq(Int::U32), &[v.clone(), Value::int(*case)]);
+                    let hit = if self.walk.alg.data_in(&hit).is_some() || hit.0.len() > 8 {
+                        self.walk.flag("a case")
                     } else {
                         hit
                     };

@@ -43,23 +43,23 @@ impl Walker<'_> {
             return Ok(None);
         }
         let differ = unresolved.contains(&true);
-        let (sites, work, atoms) = (self.sites.len(), self.work, self.alg.size());
-        self.depth += 1;
+        let (sites, work, atoms) = (self.walk.sites.len(), self.work, self.walk.alg.size());
+        self.walk.depth += 1;
         let followed = self.follow(l, phis, starts, differ, work);
-        self.depth -= 1;
+        self.walk.depth -= 1;
         let followed = followed?;
         match &followed {
             Some((_, assumed)) => {
                 if *assumed {
                     let note =
                         format!("a loop of unknown length is followed for {ASSUMED_ITERATIONS} iterations");
-                    for site in &mut self.sites[sites..] {
+                    for site in &mut self.walk.sites[sites..] {
                         site.assumed = Some(note.clone());
                     }
-                    self.assumed.push((atoms..self.alg.size(), note));
+                    self.assumed.push((atoms..self.walk.alg.size(), note));
                 }
             }
-            None => self.sites.truncate(sites),
+            None => self.walk.sites.truncate(sites),
         }
         Ok(followed.map(|(edges, _)| edges))
     }
@@ -74,7 +74,7 @@ impl Walker<'_> {
         work: usize,
     ) -> Result<Option<(Edges, bool)>, String> {
         let header = self.cfg.loops[l].header;
-        let most = if self.quiet > 0 { MOST_QUIET_STEPS } else { MOST_STEPS };
+        let most = if self.walk.quiet > 0 { MOST_QUIET_STEPS } else { MOST_STEPS };
         let escaping = self.escaping_from(l);
         let mut after: HashMap<Name, Val> = HashMap::new();
         let mut now = starts.to_vec();
@@ -87,11 +87,11 @@ impl Walker<'_> {
             }
             let pushed = on.as_int().is_none();
             if pushed {
-                self.conditions.push(on.clone());
+                self.walk.conditions.push(on.clone());
             }
             let edges = self.region(Some(l));
             if pushed {
-                self.conditions.pop();
+                self.walk.conditions.pop();
             }
             let edges = edges?;
             if self.work - work > most {
@@ -148,21 +148,22 @@ impl Walker<'_> {
     fn next(&mut self, edges: &Edges, header: usize) -> Next {
         let mut back = Value::int(0);
         for (_, c) in edges.iter().filter(|(e, _)| e.1 == header) {
-            back = self.alg.add(&back, c);
+            back = self.walk.alg.add(&back, c);
         }
         match back.as_int() {
             Some(0) => return Next::None,
             Some(_) => return Next::All,
             None => {}
         }
-        if self.alg.data_in(&back).is_some() {
+        if self.walk.alg.data_in(&back).is_some() {
             return Next::Data;
         }
         let known = self
+            .walk
             .alg
             .symbols_in(&back)
             .iter()
-            .all(|&s| self.alg.symbol_of(s).is_some_and(|s| s.count.is_some()));
+            .all(|&s| self.walk.alg.symbol_of(s).is_some_and(|s| s.count.is_some()));
         if known { Next::Some(back) } else { Next::Open }
     }
 }

@@ -9,7 +9,7 @@ use naga::{
 
 use super::value::{Memory, Val};
 use super::{WalkError, Walker};
-use crate::audit::lanes::{Int, Lanes, Op, Symbol, SymbolKind, Value};
+use crate::audit::lanes::{Int, Op, Symbol, SymbolKind, Value};
 use crate::memory::{AccessKind, Space};
 
 /// Largest array that is followed element by element.
@@ -131,9 +131,9 @@ impl<'a> Walker<'a> {
                         for p in parts {
                             let p = self.truth(p);
                             sum = if fun == RelationalFunction::All {
-                                self.alg.both(&sum, &p)
+                                self.walk.alg.both(&sum, &p)
                             } else {
-                                self.alg.either(&sum, &p)
+                                self.walk.alg.either(&sum, &p)
                             };
                         }
                         Val::Int(sum)
@@ -159,7 +159,7 @@ impl<'a> Walker<'a> {
                     Val::Memory(m) => format!("arrayLength({})", self.global_name(m.global)),
                     _ => "arrayLength".into(),
                 };
-                Val::Int(self.parameter(&name))
+                Val::Int(self.walk.parameter(&name))
             }
             Expression::CooperativeLoad { .. } => return self.cooperative_load(handle),
             Expression::CooperativeMultiplyAdd { .. } => Val::Other(None),
@@ -184,7 +184,7 @@ impl<'a> Walker<'a> {
                 compose(&self.module.types[ty].inner, parts)
             }
             Expression::Binary { .. } | Expression::Unary { .. } | Expression::As { .. } => {
-                Val::Int(self.fresh("a constant expression"))
+                Val::Int(self.walk.fresh("a constant expression"))
             }
             _ => Val::Other(None),
         }
@@ -194,7 +194,7 @@ impl<'a> Walker<'a> {
         let constant = &self.module.overrides[o];
         let name = constant.name.clone().unwrap_or_else(|| format!("override {}", o.index()));
         match int_of(&self.module.types[constant.ty].inner) {
-            Some(_) => Val::Int(self.parameter(&name)),
+            Some(_) => Val::Int(self.walk.parameter(&name)),
             None => Val::Other(None),
         }
     }
@@ -228,17 +228,19 @@ impl<'a> Walker<'a> {
         match *inner {
             TypeInner::Scalar(s) | TypeInner::Atomic(s) => match (s.kind, why) {
                 (ScalarKind::Uint | ScalarKind::Sint | ScalarKind::AbstractInt, Some(why)) => {
-                    Val::Int(self.alg.data(&why, s.kind == ScalarKind::Uint))
+                    Val::Int(self.walk.alg.data(&why, s.kind == ScalarKind::Uint))
                 }
                 (ScalarKind::Uint | ScalarKind::Sint | ScalarKind::AbstractInt, None) => {
-                    Val::Int(self.alg.symbol(Symbol {
+                    Val::Int(self.walk.alg.symbol(Symbol {
                         name: name.into(),
                         kind: SymbolKind::Loaded,
                         count: None,
                     }))
                 }
-                (ScalarKind::Bool, Some(why)) => Val::Int(self.alg.data_in_range(&why, (Some(0), Some(1)))),
-                (ScalarKind::Bool, None) => Val::Int(self.flag(name)),
+                (ScalarKind::Bool, Some(why)) => {
+                    Val::Int(self.walk.alg.data_in_range(&why, (Some(0), Some(1))))
+                }
+                (ScalarKind::Bool, None) => Val::Int(self.walk.flag(name)),
                 (_, why) => Val::Other(why),
             },
             TypeInner::Vector { size, scalar } => {
@@ -281,19 +283,6 @@ impl<'a> Walker<'a> {
     pub(super) fn unknown_like(&mut self, handle: Handle<Expression>, why: Option<Rc<str>>) -> Val {
         let inner = self.type_of(handle);
         self.unknown_of(inner, why, "a uniform value")
-    }
-
-    /// A named parameter: its value if it was set, else one symbol per name.
-    pub(super) fn parameter(&mut self, name: &str) -> Value {
-        if let Some(v) = self.settings.value_of(name) {
-            return Value::int(v);
-        }
-        if let Some(v) = self.parameters.get(name) {
-            return v.clone();
-        }
-        let v = self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Param, count: None });
-        self.parameters.insert(name.into(), v.clone());
-        v
     }
 
     fn global(&mut self, g: Handle<naga::GlobalVariable>) -> Val {
@@ -348,7 +337,7 @@ impl<'a> Walker<'a> {
             (UnaryOperator::Negate, Val::Int(v)) => Val::Int(v.scale(-1)),
             (UnaryOperator::LogicalNot, v) => {
                 let v = self.truth(v);
-                Val::Int(self.alg.not(&v))
+                Val::Int(self.walk.alg.not(&v))
             }
             // ~x is -x - 1.
             (UnaryOperator::BitwiseNot, Val::Int(v)) => match (v.as_lanes(), ty) {
@@ -364,9 +353,9 @@ impl<'a> Walker<'a> {
         if matches!(op, B::LogicalAnd | B::LogicalOr) {
             let (a, b) = (self.truth(a), self.truth(b));
             return Val::Int(if op == B::LogicalAnd {
-                self.alg.both(&a, &b)
+                self.walk.alg.both(&a, &b)
             } else {
-                self.alg.either(&a, &b)
+                self.walk.alg.either(&a, &b)
             });
         }
         let (Val::Int(x), Val::Int(y), Some(t)) = (a, b, ty) else {
@@ -378,7 +367,7 @@ impl<'a> Walker<'a> {
                 _ => Val::Other(why),
             };
         };
-        let alg = &mut self.alg;
+        let alg = &mut self.walk.alg;
         Val::Int(match op {
             B::Add => alg.add(x, y),
             B::Subtract => alg.add(x, &y.scale(-1)),
@@ -416,14 +405,14 @@ impl<'a> Walker<'a> {
                 match narrower {
                     Some(w) => {
                         let mask = Value::int((1i64 << (w * 8)) - 1);
-                        Val::Int(self.alg.apply(Op::And(Int::U32), &[x.clone(), mask]))
+                        Val::Int(self.walk.alg.apply(Op::And(Int::U32), &[x.clone(), mask]))
                     }
                     None => v.clone(),
                 }
             }
             (Val::Int(x), ScalarKind::Bool) => {
-                let zero = self.alg.apply(Op::Eq(Int::U32), &[x.clone(), Value::int(0)]);
-                Val::Int(self.alg.not(&zero))
+                let zero = self.walk.alg.apply(Op::Eq(Int::U32), &[x.clone(), Value::int(0)]);
+                Val::Int(self.walk.alg.not(&zero))
             }
             (v, ScalarKind::Sint | ScalarKind::Uint | ScalarKind::Bool) => {
                 let why = self.why(v).map(|_| Rc::from("a floating-point computation"));
@@ -442,7 +431,7 @@ impl<'a> Walker<'a> {
                     return self.pairwise(&args[0], &args[1], &mut |w, a, b| match (a, b) {
                         (Val::Int(a), Val::Int(b)) => {
                             let op = if fun == M::Min { Op::Min(t) } else { Op::Max(t) };
-                            Val::Int(w.alg.apply(op, &[a.clone(), b.clone()]))
+                            Val::Int(w.walk.alg.apply(op, &[a.clone(), b.clone()]))
                         }
                         (a, b) => Val::Other(w.why(a).or_else(|| w.why(b))),
                     });
@@ -450,20 +439,20 @@ impl<'a> Walker<'a> {
                 M::Clamp => {
                     let low = self.pairwise(&args[0], &args[1], &mut |w, a, b| match (a, b) {
                         (Val::Int(a), Val::Int(b)) => {
-                            Val::Int(w.alg.apply(Op::Max(t), &[a.clone(), b.clone()]))
+                            Val::Int(w.walk.alg.apply(Op::Max(t), &[a.clone(), b.clone()]))
                         }
                         (a, b) => Val::Other(w.why(a).or_else(|| w.why(b))),
                     });
                     return self.pairwise(&low, &args[2], &mut |w, a, b| match (a, b) {
                         (Val::Int(a), Val::Int(b)) => {
-                            Val::Int(w.alg.apply(Op::Min(t), &[a.clone(), b.clone()]))
+                            Val::Int(w.walk.alg.apply(Op::Min(t), &[a.clone(), b.clone()]))
                         }
                         (a, b) => Val::Other(w.why(a).or_else(|| w.why(b))),
                     });
                 }
                 M::Abs => {
                     return self.componentwise(&args[0], &mut |w, v| match v {
-                        Val::Int(v) => Val::Int(w.alg.apply(Op::Max(t), &[v.clone(), v.scale(-1)])),
+                        Val::Int(v) => Val::Int(w.walk.alg.apply(Op::Max(t), &[v.clone(), v.scale(-1)])),
                         v => Val::Other(w.why(v)),
                     });
                 }
@@ -474,13 +463,15 @@ impl<'a> Walker<'a> {
                 | M::FirstLeadingBit => {
                     return self.componentwise(&args[0], &mut |w, v| match v {
                         Val::Int(v) => Val::Int(match fun {
-                            M::CountOneBits => w.alg.apply(Op::CountOnes(t), std::slice::from_ref(v)),
-                            M::CountLeadingZeros => w.alg.apply(Op::LeadingZeros(t), std::slice::from_ref(v)),
+                            M::CountOneBits => w.walk.alg.apply(Op::CountOnes(t), std::slice::from_ref(v)),
+                            M::CountLeadingZeros => {
+                                w.walk.alg.apply(Op::LeadingZeros(t), std::slice::from_ref(v))
+                            }
                             M::FirstLeadingBit => {
-                                let zeros = w.alg.apply(Op::LeadingZeros(t), std::slice::from_ref(v));
+                                let zeros = w.walk.alg.apply(Op::LeadingZeros(t), std::slice::from_ref(v));
                                 Value::int(i64::from(t.bits) - 1).sub(&zeros)
                             }
-                            _ => w.alg.apply(Op::TrailingZeros(t), std::slice::from_ref(v)),
+                            _ => w.walk.alg.apply(Op::TrailingZeros(t), std::slice::from_ref(v)),
                         }),
                         v => Val::Other(w.why(v)),
                     });
@@ -489,14 +480,14 @@ impl<'a> Walker<'a> {
                     if let (Val::Int(x), Val::Int(from), Val::Int(count)) = (&args[0], &args[1], &args[2])
                         && let Some(count) = count.as_int().filter(|c| (0..32).contains(c))
                     {
-                        let shifted = self.alg.apply(Op::Shr(t), &[x.clone(), from.clone()]);
+                        let shifted = self.walk.alg.apply(Op::Shr(t), &[x.clone(), from.clone()]);
                         let mask = Value::int((1i64 << count) - 1);
-                        return Val::Int(self.alg.apply(Op::And(t), &[shifted, mask]));
+                        return Val::Int(self.walk.alg.apply(Op::And(t), &[shifted, mask]));
                     }
                 }
                 M::Dot => {
                     let products = self.pairwise(&args[0], &args[1], &mut |w, a, b| match (a, b) {
-                        (Val::Int(a), Val::Int(b)) => Val::Int(w.alg.mul(a, b)),
+                        (Val::Int(a), Val::Int(b)) => Val::Int(w.walk.alg.mul(a, b)),
                         (a, b) => Val::Other(w.why(a).or_else(|| w.why(b))),
                     });
                     if let Val::Composite(parts) = &products {
@@ -506,7 +497,7 @@ impl<'a> Walker<'a> {
                                 let why = self.why(&products);
                                 return self.unknown_like(handle, why);
                             };
-                            sum = self.alg.add(&sum, p);
+                            sum = self.walk.alg.add(&sum, p);
                         }
                         return Val::Int(sum);
                     }
@@ -545,41 +536,28 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn lanes(&self, f: impl Fn(i64) -> i64) -> Value {
-        Value::lanes(Lanes::new((0..self.alg.lanes() as i64).map(f).collect()))
-    }
-
-    fn local_id(&self, axis: usize) -> Value {
-        let [x, y, _] = self.workgroup.map(i64::from);
-        match axis {
-            0 => self.lanes(|l| l % x),
-            1 => self.lanes(|l| l / x % y),
-            _ => self.lanes(|l| l / (x * y)),
-        }
-    }
-
     fn builtin(&mut self, builtin: BuiltIn) -> Val {
-        let size = i64::from(self.settings.subgroup_size);
-        let total = self.alg.lanes() as i64;
+        let size = i64::from(self.walk.settings.subgroup_size);
+        let total = self.walk.alg.lanes() as i64;
         let triple = |v: [Value; 3]| Val::Composite(Rc::new(v.into_iter().map(Val::Int).collect()));
         match builtin {
-            BuiltIn::LocalInvocationId => triple(std::array::from_fn(|a| self.local_id(a))),
-            BuiltIn::WorkGroupId => triple(self.group_ids.clone()),
-            BuiltIn::GlobalInvocationId => triple(std::array::from_fn(|a| {
-                self.group_ids[a].scale(i64::from(self.workgroup[a])).add(&self.local_id(a))
-            })),
-            BuiltIn::LocalInvocationIndex => Val::Int(self.lanes(|l| l)),
-            BuiltIn::WorkGroupSize => triple(self.workgroup.map(|n| Value::int(i64::from(n)))),
-            BuiltIn::NumWorkGroups => match self.settings.workgroups {
+            BuiltIn::LocalInvocationId => triple(std::array::from_fn(|a| self.walk.local_id(a))),
+            BuiltIn::WorkGroupId => triple(self.walk.group_ids.clone()),
+            BuiltIn::GlobalInvocationId => triple(std::array::from_fn(|a| self.walk.global_id(a))),
+            BuiltIn::LocalInvocationIndex => Val::Int(self.walk.lanes(|l| l)),
+            BuiltIn::WorkGroupSize => triple(self.walk.workgroup.map(|n| Value::int(i64::from(n)))),
+            BuiltIn::NumWorkGroups => match self.walk.settings.workgroups {
                 Some(n) => triple(n.map(|n| Value::int(i64::from(n)))),
-                None => triple(["x", "y", "z"].map(|axis| self.parameter(&format!("num_workgroups.{axis}")))),
+                None => {
+                    triple(["x", "y", "z"].map(|axis| self.walk.parameter(&format!("num_workgroups.{axis}"))))
+                }
             },
             BuiltIn::SubgroupSize => Val::int(size),
-            BuiltIn::SubgroupInvocationId => Val::Int(self.lanes(|l| l % size)),
-            BuiltIn::SubgroupId => Val::Int(self.lanes(|l| l / size)),
+            BuiltIn::SubgroupInvocationId => Val::Int(self.walk.lanes(|l| l % size)),
+            BuiltIn::SubgroupId => Val::Int(self.walk.lanes(|l| l / size)),
             BuiltIn::NumSubgroups => Val::int((total + size - 1) / size),
-            BuiltIn::VertexIndex => Val::Int(self.lanes(|l| l)),
-            BuiltIn::InstanceIndex => Val::Int(self.parameter("instance_index")),
+            BuiltIn::VertexIndex => Val::Int(self.walk.lanes(|l| l)),
+            BuiltIn::InstanceIndex => Val::Int(self.walk.parameter("instance_index")),
             _ => Val::Other(Some("a graphics input".into())),
         }
     }

@@ -7,7 +7,7 @@ use naga::{AddressSpace, Block, Expression, Handle, Statement};
 
 use super::value::Val;
 use super::{Exit, Flow, WalkError, Walker};
-use crate::audit::lanes::{Algebra, AtomId, Evaluated, Int, Op, Symbol, SymbolKind, Tape, Value, of_atom};
+use crate::audit::lanes::{AtomId, Symbol, SymbolKind, Value, of_atom};
 
 /// Longest loop that is unrolled where its variables don't step evenly.
 const MOST_UNROLLED: usize = 40;
@@ -53,11 +53,11 @@ impl<'a> Walker<'a> {
                 let value = self.state[frame][ix].clone();
                 self.state[frame][ix] = self.placeholder(&value, (frame, ix, 0), &mut placeholders, 0);
             }
-            self.quiet += 1;
+            self.walk.quiet += 1;
             let loaded = self.loaded.clone();
             let result = self.iteration(body, continuing, break_if, None);
             self.loaded = loaded;
-            self.quiet -= 1;
+            self.walk.quiet -= 1;
             let (flow, again) = result?;
             breaks = flow.breaks.iter().map(|e| e.condition.clone()).collect::<Vec<_>>();
             let mut leaving = breaks.clone();
@@ -81,7 +81,7 @@ impl<'a> Walker<'a> {
             }
         }
         // Where the end depends on a variable that does not step evenly, running it may show more.
-        let deciding = self.alg.closure(&breaks);
+        let deciding = self.walk.alg.closure(&breaks);
         let uneven = placeholders.atoms.iter().any(|(atom, slot, _)| {
             matches!(carried.get(slot), Some(Carried::Uniform | Carried::Unknown(_)))
                 && deciding.contains(atom)
@@ -96,7 +96,7 @@ impl<'a> Walker<'a> {
 
         // The recorded iteration: variables in terms of the counter.
         let name = self.counter_name(&placeholders, &carried);
-        let counter = self.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count: None });
+        let counter = self.walk.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count: None });
         let Some(k) = counter.as_atom() else { return Ok(Flow::default()) };
         let mut known = HashMap::new();
         self.state = start.clone();
@@ -104,11 +104,11 @@ impl<'a> Walker<'a> {
             let value = match carried.get(&slot).cloned().unwrap_or(Carried::Same) {
                 Carried::Same => initial,
                 Carried::Steps(step) => {
-                    let moved = self.alg.mul(&counter, &step);
-                    self.alg.add(&initial, &moved)
+                    let moved = self.walk.alg.mul(&counter, &step);
+                    self.walk.alg.add(&initial, &moved)
                 }
-                Carried::Uniform => self.fresh("a value carried by a loop"),
-                Carried::Unknown(why) => self.alg.data(&why, true),
+                Carried::Uniform => self.walk.fresh("a value carried by a loop"),
+                Carried::Unknown(why) => self.walk.alg.data(&why, true),
             };
             known.insert(atom, value);
         }
@@ -119,24 +119,24 @@ impl<'a> Walker<'a> {
         let mut guards = Vec::new();
         let mut known_end = true;
         for b in &breaks {
-            let b = self.alg.substitute(b, &mut known);
-            known_end &= self.alg.data_in(&b).is_none();
-            guards.push(self.alg.not(&b));
+            let b = self.walk.alg.substitute(b, &mut known);
+            known_end &= self.walk.alg.data_in(&b).is_none();
+            guards.push(self.walk.alg.not(&b));
         }
         let at_top = header.is_some() && breaks.len() == 1;
         if !at_top {
             // Lanes reach iteration k if they did not leave in iteration k - 1.
-            guards = guards.iter().map(|g| self.one_later(g, k)).collect();
+            guards = guards.iter().map(|g| self.walk.one_later(g, k)).collect();
         }
         let mut trips = None;
         if known_end && !guards.is_empty() {
-            let only_k = guards.iter().all(|g| self.alg.symbols_in(g).iter().all(|&s| s == k));
+            let only_k = guards.iter().all(|g| self.walk.alg.symbols_in(g).iter().all(|&s| s == k));
             if only_k {
-                trips = count_trips(&self.alg, &guards, k);
+                trips = self.walk.count_trips(&guards, k);
             }
             match trips {
-                Some(n) => self.alg.set_count(k, n),
-                None => drop(self.guards.insert(k, guards.clone())),
+                Some(n) => self.walk.alg.set_count(k, n),
+                None => drop(self.walk.guards.insert(k, guards.clone())),
             }
         }
         if trips == Some(0) && at_top {
@@ -146,21 +146,21 @@ impl<'a> Walker<'a> {
             self.state = flow.breaks.into_iter().next().map_or_else(|| self.state.clone(), |e| e.state);
             return Ok(Flow::default());
         }
-        self.enclosing.push(k);
-        self.depth += 1;
-        let first = self.sites.len();
+        self.walk.enclosing.push(k);
+        self.walk.depth += 1;
+        let first = self.walk.sites.len();
         let outer_header = self.header_sites.take();
         let (flow, _) = self.iteration(body, continuing, break_if, header)?;
         let header_end = std::mem::replace(&mut self.header_sites, outer_header);
-        self.depth -= 1;
-        self.enclosing.pop();
+        self.walk.depth -= 1;
+        self.walk.enclosing.pop();
         if let (Some(end), true) = (header_end, at_top) {
             self.header_runs_once_more(first..end, k, &guards, trips);
         }
 
         // Afterwards.
         let diverges = guards.iter().chain(&breaks).find_map(|g| {
-            (self.alg.data_in(g).is_some() || self.alg.varies(g))
+            (self.walk.alg.data_in(g).is_some() || self.walk.alg.varies(g))
                 .then(|| Rc::from("a loop that lanes leave at different times"))
         });
         let mut after = HashMap::new();
@@ -169,17 +169,17 @@ impl<'a> Walker<'a> {
             let how = if left_changed.contains(&slot) { Carried::Uniform } else { how };
             let value = match (how, &diverges) {
                 (Carried::Same, _) => initial,
-                (Carried::Unknown(why), _) => self.alg.data(&why, true),
-                (_, Some(why)) => self.alg.data(&Rc::clone(why), true),
+                (Carried::Unknown(why), _) => self.walk.alg.data(&why, true),
+                (_, Some(why)) => self.walk.alg.data(&Rc::clone(why), true),
                 (Carried::Steps(step), None) => {
                     let times = match trips.filter(|_| at_top) {
                         Some(n) => Value::int(i64::try_from(n).unwrap_or(i64::MAX)),
-                        None => self.fresh("the number of iterations of a loop"),
+                        None => self.walk.fresh("the number of iterations of a loop"),
                     };
-                    let moved = self.alg.mul(&times, &step);
-                    self.alg.add(&initial, &moved)
+                    let moved = self.walk.alg.mul(&times, &step);
+                    self.walk.alg.add(&initial, &moved)
                 }
-                (Carried::Uniform, None) => self.fresh("the last value of a loop"),
+                (Carried::Uniform, None) => self.walk.fresh("the last value of a loop"),
             };
             after.insert(atom, value);
         }
@@ -196,13 +196,13 @@ impl<'a> Walker<'a> {
         let mut flow = Flow::default();
         for exit in returns {
             let condition = match self.why(&Val::Int(exit.condition.clone())) {
-                Some(why) => self.alg.data_in_range(&why, (Some(0), Some(1))),
-                None => self.flag("a return from a loop"),
+                Some(why) => self.walk.alg.data_in_range(&why, (Some(0), Some(1))),
+                None => self.walk.flag("a return from a loop"),
             };
             let value = exit.value.map(|v| self.forget(&v));
             let fall = flow.fall.take().unwrap_or_else(|| Value::int(1));
-            let stays = self.alg.not(&condition);
-            flow.fall = Some(self.alg.both(&fall, &stays));
+            let stays = self.walk.alg.not(&condition);
+            flow.fall = Some(self.walk.alg.both(&fall, &stays));
             let mut state = exit.state;
             state.truncate(self.state.len());
             flow.returns.push(Exit { condition, state, value });
@@ -213,16 +213,12 @@ impl<'a> Walker<'a> {
     fn forget(&mut self, value: &Val) -> Val {
         match value {
             Val::Int(v) if v.as_int().is_none() => match self.why(value) {
-                Some(why) => Val::Int(self.alg.data(&why, true)),
-                None => Val::Int(self.fresh("a value returned from a loop")),
+                Some(why) => Val::Int(self.walk.alg.data(&why, true)),
+                None => Val::Int(self.walk.fresh("a value returned from a loop")),
             },
             Val::Composite(c) => Val::Composite(Rc::new(c.iter().map(|v| self.forget(v)).collect())),
             other => other.clone(),
         }
-    }
-
-    pub(super) fn fresh(&mut self, name: &str) -> Value {
-        self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Loaded, count: None })
     }
 
     /// Body and continuing block once. Gives how lanes left, and the condition of `break_if`.
@@ -243,17 +239,17 @@ impl<'a> Walker<'a> {
                 let state = std::mem::take(&mut self.state);
                 self.state = self.merge_states(&exit.condition, &exit.state, &state);
             }
-            on = self.alg.either(&on, &exit.condition);
+            on = self.walk.alg.either(&on, &exit.condition);
         }
         let mut again = None;
         if on != Value::int(0) {
-            self.conditions.push(on);
+            self.walk.conditions.push(on);
             self.block(continuing, None)?;
             if let Some(c) = break_if {
                 let c = self.condition(c)?;
                 again = Some(c);
             }
-            self.conditions.pop();
+            self.walk.conditions.pop();
         }
         Ok((flow, again))
     }
@@ -264,8 +260,8 @@ impl<'a> Walker<'a> {
             Val::Int(initial) => {
                 let marked = p.varying.get(&slot).cloned();
                 let v = match marked.or_else(|| self.why(value)) {
-                    Some(why) => self.alg.data(&why, true),
-                    None => self.fresh("a loop-carried value"),
+                    Some(why) => self.walk.alg.data(&why, true),
+                    None => self.walk.fresh("a loop-carried value"),
                 };
                 if let Some(atom) = v.as_atom() {
                     p.atoms.push((atom, slot, initial.clone()));
@@ -352,8 +348,8 @@ impl<'a> Walker<'a> {
             let placeholder = of_atom(*atom);
             let step = end.sub(&placeholder);
             let depends =
-                self.alg.closure([&step]).into_iter().any(|a| mine.contains(&a) && !same.contains(&a));
-            let own_only = self.alg.data_in(&step).is_none();
+                self.walk.alg.closure([&step]).into_iter().any(|a| mine.contains(&a) && !same.contains(&a));
+            let own_only = self.walk.alg.data_in(&step).is_none();
             let carried = if !depends && own_only {
                 Carried::Steps(step)
             } else {
@@ -378,15 +374,6 @@ impl<'a> Walker<'a> {
         name.unwrap_or_else(|| "iteration".into())
     }
 
-    /// `g` one iteration earlier, or true in the first.
-    fn one_later(&mut self, g: &Value, k: AtomId) -> Value {
-        let counter = of_atom(k);
-        let mut known = HashMap::from([(k, counter.sub(&Value::int(1)))]);
-        let earlier = self.alg.substitute(g, &mut known);
-        let first = self.alg.apply(Op::Eq(Int::U32), &[counter, Value::int(0)]);
-        self.alg.either(&first, &earlier)
-    }
-
     /// The loop's own condition is evaluated once more than its body runs.
     fn header_runs_once_more(
         &mut self,
@@ -395,32 +382,32 @@ impl<'a> Walker<'a> {
         guards: &[Value],
         trips: Option<u64>,
     ) {
-        if sites.is_empty() || self.quiet > 0 {
+        if sites.is_empty() || self.walk.quiet > 0 {
             return;
         }
-        let name = self.alg.symbol_of(k).map_or_else(String::new, |s| s.name.clone());
+        let name = self.walk.alg.symbol_of(k).map_or_else(String::new, |s| s.name.clone());
         let count = trips.map(|n| n + 1);
-        let counter = self.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count });
+        let counter = self.walk.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count });
         let Some(id) = counter.as_atom() else { return };
         let mut known = HashMap::from([(k, counter)]);
         let mut reached = Vec::new();
         for g in guards {
-            let g = self.alg.substitute(g, &mut known);
-            let g = self.one_later(&g, id);
-            if trips.is_none() || self.alg.varies_in_workgroup(&g) {
+            let g = self.walk.alg.substitute(g, &mut known);
+            let g = self.walk.one_later(&g, id);
+            if trips.is_none() || self.walk.alg.varies_in_workgroup(&g) {
                 reached.push(g);
             }
         }
-        if trips.is_none() && self.guards.contains_key(&k) {
-            self.guards.insert(id, reached.clone());
+        if trips.is_none() && self.walk.guards.contains_key(&k) {
+            self.walk.guards.insert(id, reached.clone());
         }
         for ix in sites {
-            let mut site = self.sites[ix].clone();
+            let mut site = self.walk.sites[ix].clone();
             if let crate::audit::site::Place::Offset(v) = &mut site.place {
-                *v = self.alg.substitute(v, &mut known);
+                *v = self.walk.alg.substitute(v, &mut known);
             }
             for c in &mut site.conditions {
-                *c = self.alg.substitute(c, &mut known);
+                *c = self.walk.alg.substitute(c, &mut known);
             }
             site.conditions.extend(reached.iter().cloned());
             for e in &mut site.enclosing {
@@ -428,7 +415,7 @@ impl<'a> Walker<'a> {
                     *e = id;
                 }
             }
-            self.sites[ix] = site;
+            self.walk.sites[ix] = site;
         }
     }
 
@@ -439,7 +426,7 @@ impl<'a> Walker<'a> {
         continuing: &'a Block,
         break_if: Option<Handle<Expression>>,
     ) -> Result<bool, WalkError> {
-        self.quiet += 1;
+        self.walk.quiet += 1;
         let loaded = self.loaded.clone();
         let mut ended = false;
         for _ in 0..MOST_UNROLLED {
@@ -458,7 +445,7 @@ impl<'a> Walker<'a> {
             }
         }
         self.loaded = loaded;
-        self.quiet -= 1;
+        self.walk.quiet -= 1;
         Ok(ended)
     }
 
@@ -468,7 +455,7 @@ impl<'a> Walker<'a> {
         continuing: &'a Block,
         break_if: Option<Handle<Expression>>,
     ) -> Result<Flow, WalkError> {
-        self.depth += 1;
+        self.walk.depth += 1;
         for _ in 0..MOST_UNROLLED {
             let (flow, again) = self.iteration(body, continuing, break_if, None)?;
             if let Some(exit) = flow.breaks.into_iter().find(|e| e.condition != Value::int(0)) {
@@ -479,7 +466,7 @@ impl<'a> Walker<'a> {
                 break;
             }
         }
-        self.depth -= 1;
+        self.walk.depth -= 1;
         Ok(Flow::default())
     }
 
@@ -581,34 +568,4 @@ fn header_of(body: &Block) -> Option<usize> {
         }
     }
     None
-}
-
-/// Iterations until no lane satisfies the guards.
-fn count_trips(alg: &Algebra, guards: &[Value], k: AtomId) -> Option<u64> {
-    let mut tape = Tape::new(alg, &guards.iter().collect::<Vec<_>>());
-    let mut on = |at: i64| {
-        tape.set(k, at);
-        tape.run();
-        let lanes: Vec<Evaluated> = (0..guards.len()).map(|g| tape.root(g)).collect();
-        (0..alg.lanes()).any(|l| lanes.iter().all(|g| g.at(l) != 0))
-    };
-    for at in 0..256 {
-        if !on(at) {
-            return Some(at as u64);
-        }
-    }
-    // Long loops: conditions of counters hold up to an end.
-    let (mut low, mut high) = (255, 512);
-    while on(high) {
-        low = high;
-        high *= 2;
-        if high > 1 << 31 {
-            return None;
-        }
-    }
-    while high - low > 1 {
-        let middle = (low + high) / 2;
-        if on(middle) { low = middle } else { high = middle }
-    }
-    Some(high as u64)
 }

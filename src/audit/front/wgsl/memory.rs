@@ -86,11 +86,11 @@ impl<'a> Walker<'a> {
             None => m.path.push_str("[…]"),
         }
         if let Some(source) = source
-            && self.alg.varies(&index)
+            && self.walk.alg.varies(&index)
         {
             m.index_span = Some(self.frame().function.expressions.get_span(source));
         }
-        m.offset = self.alg.add(&m.offset, &index.scale(stride));
+        m.offset = self.walk.alg.add(&m.offset, &index.scale(stride));
         Val::Memory(m)
     }
 
@@ -110,11 +110,11 @@ impl<'a> Walker<'a> {
             // A few integers: chosen one by one.
             if parts.len() <= 8
                 && parts.iter().all(|p| matches!(p, Val::Int(_)))
-                && self.alg.data_in(i).is_none()
+                && self.walk.alg.data_in(i).is_none()
             {
                 let mut chosen = parts[parts.len() - 1].clone();
                 for (n, p) in parts.iter().enumerate().rev().skip(1) {
-                    let hit = self.alg.apply(Op::Eq(Int::U32), &[i.clone(), Value::int(n as i64)]);
+                    let hit = self.walk.alg.apply(Op::Eq(Int::U32), &[i.clone(), Value::int(n as i64)]);
                     chosen = self.merge(&hit, p, &chosen);
                 }
                 return chosen;
@@ -128,8 +128,8 @@ impl<'a> Walker<'a> {
     fn blurred(&mut self, value: &Val, why: Option<Rc<str>>) -> Val {
         match value {
             Val::Int(_) => match why {
-                Some(why) => Val::Int(self.alg.data(&why, true)),
-                None => Val::Int(self.fresh("an element of an array")),
+                Some(why) => Val::Int(self.walk.alg.data(&why, true)),
+                None => Val::Int(self.walk.fresh("an element of an array")),
             },
             Val::Composite(c) => {
                 Val::Composite(Rc::new(c.iter().map(|v| self.blurred(v, why.clone())).collect()))
@@ -165,7 +165,7 @@ impl<'a> Walker<'a> {
 
     /// What a load gives: the same symbol for the same address of memory that the kernel never writes.
     fn loaded_value(&mut self, m: &Memory, inner: &TypeInner) -> Val {
-        let differs = self.alg.varies(&m.offset);
+        let differs = self.walk.alg.varies(&m.offset);
         let cacheable = m.space != Space::Workgroup && !self.written.contains(&m.global);
         let key = (m.global, m.offset.clone(), format!("{inner:?}"));
         if cacheable && let Some(v) = self.loaded.get(&key) {
@@ -173,7 +173,7 @@ impl<'a> Walker<'a> {
         }
         let value = if differs {
             let name = self.global_name(m.global);
-            let why = match self.alg.data_in(&m.offset) {
+            let why = match self.walk.alg.data_in(&m.offset) {
                 Some(inner) if inner.contains("loaded from") => {
                     format!("values loaded from `{name}` at indices that are {inner}")
                 }
@@ -195,7 +195,7 @@ impl<'a> Walker<'a> {
     fn named(&mut self, inner: &TypeInner, path: &str) -> Val {
         match *inner {
             TypeInner::Scalar(s) if matches!(s.kind, naga::ScalarKind::Uint | naga::ScalarKind::Sint) => {
-                Val::Int(self.parameter(path))
+                Val::Int(self.walk.parameter(path))
             }
             TypeInner::Vector { size, scalar } => Val::Composite(Rc::new(
                 ["x", "y", "z", "w"][..size as usize]
@@ -269,7 +269,7 @@ impl<'a> Walker<'a> {
     }
 
     fn record(&mut self, m: &Memory, kind: AccessKind, width: u64, span: naga::Span) {
-        self.push_site(RawSite {
+        self.walk.push_site(RawSite {
             assumed: None,
             span: range(span),
             index_span: m.index_span.filter(|s| s.is_defined()).map(range),
@@ -278,18 +278,12 @@ impl<'a> Walker<'a> {
             kind,
             width,
             place: Place::Offset(m.offset.clone()),
-            conditions: self.conditions.clone(),
-            enclosing: self.enclosing.clone(),
+            conditions: self.walk.conditions.clone(),
+            enclosing: self.walk.enclosing.clone(),
             record: m.record.clone(),
-            depth: self.depth,
+            depth: self.walk.depth,
             collective: false,
         });
-    }
-
-    fn push_site(&mut self, site: RawSite) {
-        if self.quiet == 0 && site.width > 0 {
-            self.sites.push(site);
-        }
     }
 
     pub(super) fn texture(
@@ -322,12 +316,12 @@ impl<'a> Walker<'a> {
             width: 16,
             place: Place::Unknown("the layout of texels in memory is the driver's own".into()),
             conditions: Vec::new(),
-            enclosing: self.enclosing.clone(),
+            enclosing: self.walk.enclosing.clone(),
             record: None,
-            depth: self.depth,
+            depth: self.walk.depth,
             collective: false,
         };
-        self.push_site(site);
+        self.walk.push_site(site);
     }
 
     /// One row (or column) of the matrix per lane: that is what memory sees of it.
@@ -344,15 +338,15 @@ impl<'a> Walker<'a> {
         let (Val::Memory(m), Val::Int(stride)) = (pointer, stride) else { return Ok(()) };
         let (lines, along) =
             if data.row_major { (rows as i64, columns as u64) } else { (columns as i64, rows as u64) };
-        let size = self.alg.subgroup_size() as i64;
-        let lane: Vec<i64> = (0..self.alg.lanes() as i64).map(|l| l % size).collect();
+        let size = self.walk.alg.subgroup_size() as i64;
+        let lane: Vec<i64> = (0..self.walk.alg.lanes() as i64).map(|l| l % size).collect();
         let line = Value::lanes(Lanes::new(lane));
         let unit = self.size_of(&self.pointee(data.pointer)) as i64;
-        let pitch = self.alg.mul(&line, &stride).scale(unit);
-        let taking_part = self.alg.apply(Op::Lt(Int::U32), &[line, Value::int(lines)]);
-        let mut conditions = self.conditions.clone();
+        let pitch = self.walk.alg.mul(&line, &stride).scale(unit);
+        let taking_part = self.walk.alg.apply(Op::Lt(Int::U32), &[line, Value::int(lines)]);
+        let mut conditions = self.walk.conditions.clone();
         conditions.push(taking_part);
-        let offset = self.alg.add(&m.offset, &pitch);
+        let offset = self.walk.alg.add(&m.offset, &pitch);
         let site = RawSite {
             assumed: None,
             span: range(span),
@@ -363,12 +357,12 @@ impl<'a> Walker<'a> {
             width: along * u64::from(scalar.width),
             place: Place::Offset(offset),
             conditions,
-            enclosing: self.enclosing.clone(),
+            enclosing: self.walk.enclosing.clone(),
             record: None,
-            depth: self.depth,
+            depth: self.walk.depth,
             collective: true,
         };
-        self.push_site(site);
+        self.walk.push_site(site);
         Ok(())
     }
 
@@ -479,8 +473,8 @@ impl<'a> Walker<'a> {
         if let (Val::Int(x), Val::Int(i)) = (v, &index)
             && let (Some(x), Some(i)) = (x.as_lanes(), i.as_lanes())
         {
-            let size = self.alg.subgroup_size();
-            let total = self.alg.lanes();
+            let size = self.walk.alg.subgroup_size();
+            let total = self.walk.alg.lanes();
             let from = |lane: usize| {
                 let own = lane % size;
                 let i = usize::try_from(i.at(lane)).unwrap_or(0);

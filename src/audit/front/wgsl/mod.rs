@@ -15,9 +15,10 @@ use std::rc::Rc;
 use naga::valid::{FunctionInfo, GlobalUse, ModuleInfo};
 use naga::{Block, Function, GlobalVariable, Handle, Module, Statement, SwitchValue};
 
-use crate::audit::lanes::{Algebra, AtomId, Int, Op, Symbol, SymbolKind, Value};
+use crate::audit::front::walk::Walk;
+use crate::audit::lanes::{Int, Op, Value};
 use crate::audit::settings::Settings;
-use crate::audit::site::{RawSite, Walked};
+use crate::audit::site::Walked;
 use value::Val;
 
 /// Why a kernel could not be analysed.
@@ -66,23 +67,12 @@ struct Flow {
 pub(super) struct Walker<'a> {
     module: &'a Module,
     info: &'a ModuleInfo,
-    settings: &'a Settings,
-    alg: Algebra,
-    sites: Vec<RawSite>,
-    guards: HashMap<AtomId, Vec<Value>>,
-    workgroup: [u32; 3],
-    group_ids: [Value; 3],
-    conditions: Vec<Value>,
-    enclosing: Vec<AtomId>,
-    depth: usize,
+    walk: Walk<'a>,
     frames: Vec<Frame<'a>>,
     state: State,
     private: Vec<Handle<GlobalVariable>>,
     written: HashSet<Handle<GlobalVariable>>,
     loaded: HashMap<(Handle<GlobalVariable>, Value, String), Val>,
-    parameters: HashMap<String, Value>,
-    /// Above 0 nothing is recorded.
-    quiet: u32,
     /// Set when the marked statement of a loop body has been passed.
     header_sites: Option<usize>,
     work: usize,
@@ -103,19 +93,8 @@ pub(crate) fn walk(
         // Vertices and fragments are launched a subgroup at a time.
         _ => [settings.subgroup_size, 1, 1],
     };
-    let total = workgroup.iter().map(|&x| x as usize).product::<usize>();
-    if total == 0 || total > 4096 {
-        return Err(WalkError::Unsupported(format!("a workgroup of {total} invocations")));
-    }
-    let mut alg = Algebra::new(total, settings.subgroup_size as usize);
-    let group_ids = std::array::from_fn(|axis| {
-        let count = settings.workgroups.map(|n| u64::from(n[axis]));
-        if count == Some(1) {
-            return Value::int(0);
-        }
-        let name = format!("workgroup_id.{}", ["x", "y", "z"][axis]);
-        alg.symbol(Symbol { name, kind: SymbolKind::WorkgroupId(axis as u8), count })
-    });
+    let state = Walk::new(settings, workgroup, "workgroup_id")
+        .map_err(|total| WalkError::Unsupported(format!("a workgroup of {total} invocations")))?;
     let written = module
         .global_variables
         .iter()
@@ -128,26 +107,15 @@ pub(crate) fn walk(
         .filter(|(_, g)| g.space == naga::AddressSpace::Private)
         .map(|(h, _)| h)
         .collect();
-    let enclosing = group_ids.iter().filter_map(Value::as_atom).collect();
     let mut walker = Walker {
         module,
         info,
-        settings,
-        alg,
-        sites: Vec::new(),
-        guards: HashMap::new(),
-        workgroup,
-        group_ids,
-        conditions: Vec::new(),
-        enclosing,
-        depth: 0,
+        walk: state,
         frames: Vec::new(),
         state: vec![Vec::new()],
         private,
         written,
         loaded: HashMap::new(),
-        parameters: HashMap::new(),
-        quiet: 0,
         header_sites: None,
         work: 0,
     };
@@ -160,15 +128,7 @@ pub(crate) fn walk(
     }
     let args: Vec<Val> = ep.function.arguments.iter().map(|a| walker.argument(a)).collect();
     walker.call(&ep.function, ep_info, args)?;
-    let Walker { alg, sites, guards, .. } = walker;
-    Ok(Walked {
-        name: ep.name.clone(),
-        algebra: alg,
-        sites,
-        guards,
-        memo: Default::default(),
-        spent: Default::default(),
-    })
+    Ok(walker.walk.finish(ep.name.clone()))
 }
 
 impl<'a> Walker<'a> {
@@ -225,10 +185,10 @@ impl<'a> Walker<'a> {
     fn block(&mut self, block: &'a Block, mark: Option<usize>) -> Result<Flow, WalkError> {
         let mut flow = Flow::default();
         let mut live = Value::int(1);
-        let before = self.conditions.len();
+        let before = self.walk.conditions.len();
         for (ix, (statement, span)) in block.span_iter().enumerate() {
             self.work += 1;
-            if self.work > MOST_WORK || self.alg.size() > 4 * MOST_WORK {
+            if self.work > MOST_WORK || self.walk.alg.size() > 4 * MOST_WORK {
                 return Err(WalkError::TooLarge(MOST_WORK));
             }
             let mut one = self.statement(statement, *span)?;
@@ -238,22 +198,22 @@ impl<'a> Walker<'a> {
                 (&mut one.returns, &mut flow.returns),
             ] {
                 for mut exit in from.drain(..) {
-                    exit.condition = self.alg.both(&live, &exit.condition);
+                    exit.condition = self.walk.alg.both(&live, &exit.condition);
                     to.push(exit);
                 }
             }
             if mark == Some(ix) {
-                self.header_sites = Some(self.sites.len());
+                self.header_sites = Some(self.walk.sites.len());
             }
             if let Some(fall) = one.fall {
-                live = self.alg.both(&live, &fall);
+                live = self.walk.alg.both(&live, &fall);
                 if live == Value::int(0) {
                     break;
                 }
-                self.conditions.push(fall);
+                self.walk.conditions.push(fall);
             }
         }
-        self.conditions.truncate(before);
+        self.walk.conditions.truncate(before);
         flow.fall = (live != Value::int(1)).then_some(live);
         Ok(flow)
     }
@@ -319,13 +279,9 @@ impl<'a> Walker<'a> {
     fn truth(&mut self, value: &Val) -> Value {
         match value {
             Val::Int(v) => v.clone(),
-            Val::Other(Some(why)) => self.alg.data_in_range(&why.clone(), (Some(0), Some(1))),
-            _ => self.flag("a uniform condition"),
+            Val::Other(Some(why)) => self.walk.alg.data_in_range(&why.clone(), (Some(0), Some(1))),
+            _ => self.walk.flag("a uniform condition"),
         }
-    }
-
-    fn flag(&mut self, name: &str) -> Value {
-        self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Flag, count: None })
     }
 
     fn branch(
@@ -339,15 +295,15 @@ impl<'a> Walker<'a> {
             Some(_) => return accept(self),
             None => {}
         }
-        let not_c = self.alg.not(&c);
+        let not_c = self.walk.alg.not(&c);
         let before = self.state.clone();
-        self.conditions.push(c.clone());
+        self.walk.conditions.push(c.clone());
         let mut yes = accept(self)?;
-        self.conditions.pop();
+        self.walk.conditions.pop();
         let state_yes = std::mem::replace(&mut self.state, before);
-        self.conditions.push(not_c.clone());
+        self.walk.conditions.push(not_c.clone());
         let mut no = reject(self)?;
-        self.conditions.pop();
+        self.walk.conditions.pop();
         let mut flow = Flow::default();
         for (c, side) in [(&c, &mut yes), (&not_c, &mut no)] {
             for (from, to) in [
@@ -356,7 +312,7 @@ impl<'a> Walker<'a> {
                 (&mut side.returns, &mut flow.returns),
             ] {
                 for mut exit in from.drain(..) {
-                    exit.condition = self.alg.both(c, &exit.condition);
+                    exit.condition = self.walk.alg.both(c, &exit.condition);
                     to.push(exit);
                 }
             }
@@ -373,8 +329,8 @@ impl<'a> Walker<'a> {
             (a, b) => {
                 let a = a.unwrap_or_else(|| Value::int(1));
                 let b = b.unwrap_or_else(|| Value::int(1));
-                let (a, b) = (self.alg.both(&c, &a), self.alg.both(&not_c, &b));
-                Some(self.alg.add(&a, &b))
+                let (a, b) = (self.walk.alg.both(&c, &a), self.walk.alg.both(&not_c, &b));
+                Some(self.walk.alg.add(&a, &b))
             }
         };
         Ok(flow)
@@ -402,11 +358,11 @@ impl<'a> Walker<'a> {
                     default_pending = true;
                     Value::int(0)
                 }
-                (Some(v), Val::Int(s)) => self.alg.apply(Op::Eq(Int::U32), &[s.clone(), Value::int(v)]),
+                (Some(v), Val::Int(s)) => self.walk.alg.apply(Op::Eq(Int::U32), &[s.clone(), Value::int(v)]),
                 (Some(_), other) => self.truth(&other.clone()),
             };
-            taken = self.alg.either(&taken, &hit);
-            pending = self.alg.either(&pending, &hit);
+            taken = self.walk.alg.either(&taken, &hit);
+            pending = self.walk.alg.either(&pending, &hit);
             if case.fall_through && case.body.is_empty() {
                 continue;
             }
@@ -416,8 +372,8 @@ impl<'a> Walker<'a> {
             arms.push((std::mem::replace(&mut pending, Value::int(0)), &case.body));
         }
         if let Some(arm) = default_arm.and_then(|ix| arms.get_mut(ix)) {
-            let otherwise = self.alg.not(&taken);
-            arm.0 = self.alg.either(&arm.0.clone(), &otherwise);
+            let otherwise = self.walk.alg.not(&taken);
+            arm.0 = self.walk.alg.either(&arm.0.clone(), &otherwise);
         }
         let mut flow = self.arms(&arms)?;
         // `break` leaves the switch only.
@@ -430,7 +386,7 @@ impl<'a> Walker<'a> {
                 let state = std::mem::take(&mut self.state);
                 self.merge_states(&exit.condition, &exit.state, &state)
             };
-            let fall = self.alg.either(&fall, &exit.condition);
+            let fall = self.walk.alg.either(&fall, &exit.condition);
             flow.fall = (fall != Value::int(1)).then_some(fall);
         }
         Ok(flow)
@@ -457,7 +413,7 @@ impl<'a> Walker<'a> {
             return no.clone();
         }
         match (yes, no) {
-            (Val::Int(a), Val::Int(b)) => Val::Int(self.select(c, a, b)),
+            (Val::Int(a), Val::Int(b)) => Val::Int(self.walk.select(c, a, b)),
             (Val::Composite(a), Val::Composite(b)) if a.len() == b.len() => {
                 Val::Composite(Rc::new(a.iter().zip(b.iter()).map(|(a, b)| self.merge(c, a, b)).collect()))
             }
@@ -468,23 +424,10 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn select(&mut self, c: &Value, a: &Value, b: &Value) -> Value {
-        match self.alg.data_in(c) {
-            Some(why) if a != b => {
-                let natural = self.alg.is_natural(a) && self.alg.is_natural(b);
-                self.alg.data(&why, natural)
-            }
-            _ => self.alg.apply(Op::Select, &[c.clone(), a.clone(), b.clone()]),
-        }
-    }
-
     /// Why a value differs between lanes, if it does.
     fn why(&self, value: &Val) -> Option<Rc<str>> {
         match value {
-            Val::Int(v) => self
-                .alg
-                .data_in(v)
-                .or_else(|| self.alg.varies(v).then(|| "a value computed from the lane's index".into())),
+            Val::Int(v) => self.walk.why(v),
             Val::Other(why) => why.clone(),
             Val::Composite(c) => c.iter().find_map(|v| self.why(v)),
             Val::Memory(_) | Val::Local(..) => None,
