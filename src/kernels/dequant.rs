@@ -35,7 +35,7 @@ use super::spec::{
 use super::weights;
 use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, TextureSpec, grid};
 use crate::lower::{Defines, Shader};
-use crate::quant::{Format, GroupSize, QuantizedMatrix, ScaleEncoding, Shape, WeightSpec};
+use crate::quant::{Format, GroupSize, QuantizedMatrix, Shape, WeightSpec};
 use crate::{msl, wgsl};
 
 /// Uniform block of every kernel here.
@@ -71,6 +71,7 @@ impl Spec {
         if out == Elem::U32 {
             return Err(Refusal("`out` is u32: results are f16 or f32".into()));
         }
+        super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
@@ -162,6 +163,9 @@ fn scales_in_workgroup(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 }
 
 fn scales_in_texture(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    let Some(bits) = spec.weights.format().scale_encoding().field_bits() else {
+        return Err(Refusal::needs("one scale a group, of 8 or 16 bits"));
+    };
     let groups = spec.weights.group_count() as u32;
     // Whole rows of texels, so that no scale is missing and none is made up.
     let most = TEXTURE_WIDTH.min(caps.max_texture_side).min(groups);
@@ -181,10 +185,7 @@ fn scales_in_texture(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
         from: "scales",
         width,
         height,
-        format: match spec.weights.format().scale_encoding() {
-            ScaleEncoding::F16 => wgpu::TextureFormat::R16Float,
-            ScaleEncoding::E8M0 | ScaleEncoding::E4M3 => wgpu::TextureFormat::R8Unorm,
-        },
+        format: if bits == 16 { wgpu::TextureFormat::R16Float } else { wgpu::TextureFormat::R8Unorm },
     });
     Ok(plan)
 }

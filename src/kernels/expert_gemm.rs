@@ -131,6 +131,7 @@ impl Spec {
                 return Err(Refusal(format!("`{name}` is u32: activations and results are f16 or f32")));
             }
         }
+        weights::check(&expert)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }

@@ -91,6 +91,7 @@ impl Spec {
         if batch == 0 || batch > MAX_BATCH {
             return Err(Refusal(format!("`batch` is {batch}: it must be 1 to {MAX_BATCH}")));
         }
+        super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }

@@ -1,23 +1,33 @@
-//! What all rooms with 4-bit weights share: the names that specialise shaders, and the operands.
+//! What all rooms with quantized weights share: the names that specialise shaders, and the operands.
 
 use std::sync::Arc;
 
-use super::spec::Operand;
+use super::spec::{Operand, Refusal};
 use crate::gpu::BufferSpec;
 use crate::lower::Defines;
 use crate::quant::{Format, QuantizedMatrix, ScaleEncoding, WeightSpec};
+
+/// Refuses formats that no shader decodes yet.
+pub(super) fn check(spec: &WeightSpec) -> Result<(), Refusal> {
+    let format = spec.format();
+    let decoded = [Format::Fp4, Format::Int4Sym, Format::Int4Asym, Format::Mxfp4, Format::Nvfp4];
+    if decoded.contains(&format) {
+        return Ok(());
+    }
+    Err(Refusal(format!("`weights` are {format}: no kernel decodes them yet")))
+}
 
 /// What `common/weights.wgsl` and `common/weights.metal` are specialised by.
 pub(super) fn defines(spec: &WeightSpec) -> Defines {
     let format = spec.format();
     let scale = match format.scale_encoding() {
-        ScaleEncoding::F16 => 0,
         ScaleEncoding::E8M0 => 1,
         ScaleEncoding::E4M3 => 2,
+        _ => 0,
     };
     let group = spec.group().get();
     Defines::new()
-        .with("E2M1", i32::from(format.is_float()))
+        .with("E2M1", i32::from(format.is_e2m1()))
         .with("ZERO_POINTS", i32::from(format.has_zero_points()))
         .with("SCALE", scale)
         .with("GROUP", group)

@@ -41,6 +41,16 @@ pub enum QuantError {
         /// Group size.
         group: GroupSize,
     },
+    /// Rows that do not end at the end of a block.
+    #[error("k = {k} is not a multiple of {block}, the block of {format}")]
+    RaggedBlock {
+        /// Columns.
+        k: usize,
+        /// Weights of a block.
+        block: usize,
+        /// The format.
+        format: Format,
+    },
     /// A slice whose length does not fit the shape.
     #[error("{what}: expected {expected} elements, got {got}")]
     Length {
@@ -92,7 +102,31 @@ pub enum QuantError {
         /// The encoding given.
         got: &'static str,
     },
-    /// A code or zero point that does not fit in four bits.
+    /// A weight beyond the largest number of the plain format that should hold it.
+    #[error("weight ({row}, {col}) is {value:e}: {format} can't hold it")]
+    WeightOverflow {
+        /// Row of the first such weight.
+        row: usize,
+        /// Column of the first such weight.
+        col: usize,
+        /// The weight.
+        value: f32,
+        /// The format.
+        format: Format,
+    },
+    /// A zero point that does not fit in the format's bits.
+    #[error("zero point {index} is {value}: {format} holds at most {most}")]
+    ZeroPoint {
+        /// The format.
+        format: Format,
+        /// Index among the zero points.
+        index: usize,
+        /// The value.
+        value: u8,
+        /// The largest that fits.
+        most: u8,
+    },
+    /// A code that does not fit in four bits.
     #[error("{what} {index} is {value}: four bits hold 0 to 15")]
     Nibble {
         /// Which argument.
@@ -103,11 +137,15 @@ pub enum QuantError {
         value: u8,
     },
     /// A name that is no format's.
-    #[error("unknown weight format {0:?}: choose fp4, int4, int4-asym, mxfp4 or nvfp4")]
+    #[error("unknown weight format {0:?}: choose {names}", names = all_names())]
     UnknownFormat(String),
 }
 
 fn allowed(format: Format) -> String {
     let sizes: Vec<String> = format.group_sizes().iter().map(ToString::to_string).collect();
     sizes.join(", ")
+}
+
+fn all_names() -> String {
+    Format::ALL.map(Format::name).join(", ")
 }

@@ -45,6 +45,12 @@ pub(super) fn field(words: &[u32], index: usize, bits: usize) -> u16 {
     (shifted & ((1_u32 << bits) - 1)) as u16
 }
 
+/// Field `index` of `bits` (4, 8, 16 or 32) bits.
+pub(super) fn bit_field(words: &[u32], index: usize, bits: usize) -> u32 {
+    let per_word = 32 / bits;
+    words[index / per_word] >> (bits * (index % per_word)) & (u32::MAX >> (32 - bits))
+}
+
 /// Packs fields of `bits` (4, 8 or 16) bits, padded with zeros to a multiple of four words.
 pub(super) fn pack_fields(fields: impl ExactSizeIterator<Item = u16>, bits: usize) -> Vec<u32> {
     let per_word = 32 / bits;
