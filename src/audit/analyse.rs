@@ -2,13 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::advice;
 use super::classify::{Classified, Pattern, classify};
 use super::finding::Label;
-use super::report::{Kernel, Report, Site};
+use super::merge::merge;
+use super::report::{Kernel, KernelBytes, Report, Site};
 use super::rules::{self, Context};
 use super::settings::Settings;
-use super::site::{Place, Walked};
+use super::site::Walked;
 use super::suppress::Suppressions;
+use super::variable::variables;
 use crate::lower::{Composed, Lowered};
 
 /// Audits WGSL that needs no preprocessing.
@@ -40,6 +43,8 @@ pub(crate) fn not_analysed(file: &str, kernel: &str, reason: String) -> Report {
         accesses: 0,
         classified: 0,
         unknown: 0,
+        per_workgroup: None,
+        per_dispatch: None,
     };
     Report { kernels: vec![row], ..Report::default() }
 }
@@ -63,10 +68,11 @@ pub fn audit_lowered(lowered: &Lowered, settings: &Settings) -> Report {
                 continue;
             }
         };
-        let kernel = conclude(&walked, &file, settings, &locate, &text_of);
+        let kernel = conclude(walked, &file, settings, &locate, &text_of);
         report.merge(kernel);
     }
     suppressions.apply(&mut report.findings);
+    report.parameters.extend(parameters_of(&lowered.module));
     report.sources.extend(lowered.composed.sources().iter().cloned());
     report.finish()
 }
@@ -74,22 +80,37 @@ pub fn audit_lowered(lowered: &Lowered, settings: &Settings) -> Report {
 fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walked, String> {
     let (module, info) = (&lowered.module, &lowered.info);
     let ep = &module.entry_points[ix];
-    if module.overrides.is_empty() {
+    let missing = missing_overrides(module, settings);
+    if module.overrides.is_empty() || !missing.is_empty() {
+        // What is not given is not known, unless the size of something hangs on it.
+        let sized = ep.workgroup_size_overrides.is_some() || sized_by_overrides(module);
+        if sized && !missing.is_empty() {
+            let gives: Vec<_> = missing.iter().map(|name| format!("`--set {name}=VALUE`")).collect();
+            return Err(format!("sizes depend on overrides without a default: give {}", gives.join(", ")));
+        }
         return super::front::wgsl::walk(module, info, ix, settings).map_err(|e| e.to_string());
     }
     let constants = constants(module, settings);
     let stage = (ep.stage, ep.name.as_str());
     let (module, info) =
-        naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants).map_err(
-            |e| match e {
-                naga::back::pipeline_constants::PipelineConstantError::MissingValue(name) => {
-                    format!("override `{name}` has no default: give `--set {name}=VALUE`")
-                }
-                e => e.to_string(),
-            },
-        )?;
+        naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants)
+            .map_err(|e| format!("overrides: {e}"))?;
     let ix = module.entry_points.iter().position(|e| e.name == ep.name && e.stage == ep.stage).unwrap_or(0);
     super::front::wgsl::walk(&module, &info, ix, settings).map_err(|e| e.to_string())
+}
+
+/// Overrides that have neither a default nor a value.
+pub(super) fn missing_overrides(module: &naga::Module, settings: &Settings) -> Vec<String> {
+    let names = module.overrides.iter().filter(|(_, o)| o.init.is_none()).filter_map(|(_, o)| o.name.clone());
+    names.filter(|name| settings.number_of(name).is_none()).collect()
+}
+
+/// Whether the length of an array is an override.
+fn sized_by_overrides(module: &naga::Module) -> bool {
+    module
+        .types
+        .iter()
+        .any(|(_, t)| matches!(t.inner, naga::TypeInner::Array { size: naga::ArraySize::Pending(_), .. }))
 }
 
 /// The values of pipeline-overridable constants that the settings give.
@@ -97,9 +118,18 @@ pub(super) fn constants(module: &naga::Module, settings: &Settings) -> naga::bac
     let given = module.overrides.iter().filter_map(|(_, o)| {
         let name = o.name.as_ref()?;
         let key = o.id.map_or_else(|| name.clone(), |id| id.to_string());
-        Some((key, settings.value_of(name)? as f64))
+        Some((key, settings.number_of(name)?))
     });
     given.collect()
+}
+
+/// What `--set` can give a value: the numbers of uniform buffers, and overrides.
+fn parameters_of(module: &naga::Module) -> impl Iterator<Item = String> {
+    let uniforms = variables(module).into_iter().filter(|v| v.uniform);
+    let fields: Vec<String> =
+        uniforms.flat_map(|v| v.paths().map(String::from).collect::<Vec<_>>()).collect();
+    let overrides: Vec<String> = module.overrides.iter().filter_map(|(_, o)| o.name.clone()).collect();
+    fields.into_iter().chain(overrides)
 }
 
 /// The place of a span: on its first line only.
@@ -119,20 +149,22 @@ fn label_at(lowered: &Lowered, span: &std::ops::Range<usize>) -> Label {
 
 /// Classifies the accesses of one kernel, merges those of one place, applies the rules.
 pub(crate) fn conclude(
-    walked: &Walked,
+    mut walked: Walked,
     file: &str,
     settings: &Settings,
     locate: &dyn Fn(&std::ops::Range<usize>) -> Label,
     text_of: &dyn Fn(&std::ops::Range<usize>) -> String,
 ) -> Report {
-    let mut report = Report::default();
-    let all: Vec<Classified> = walked.sites.iter().map(|raw| classify(walked, raw, settings)).collect();
-    let merged = merge_places(all, locate);
+    let mut report = Report { parameters: std::mem::take(&mut walked.parameters), ..Report::default() };
+    let all: Vec<Classified> = walked.sites.iter().map(|raw| classify(&walked, raw, settings)).collect();
+    let mut merged = merge(all, locate, settings);
+    advice::check(&mut walked, &mut merged, settings);
     for c in &merged {
         let at = locate(&c.raw.span);
         let source = text_of(&c.raw.span);
         report.sites.push(Site::new(c, (at.file, at.line, at.column), &walked.name, source, settings));
     }
+    let bytes = KernelBytes::of(&merged, settings);
     let unknown = merged.iter().filter(|c| c.pattern == Pattern::Unknown).count();
     report.kernels.push(Kernel {
         file: file.into(),
@@ -142,6 +174,8 @@ pub(crate) fn conclude(
         accesses: merged.len(),
         classified: merged.len() - unknown,
         unknown,
+        per_workgroup: Some(bytes),
+        per_dispatch: settings.workgroups.map(|n| bytes.times(n.iter().map(|&x| f64::from(x)).product())),
     });
     let ctx =
         Context { kernel: &walked.name, file, algebra: &walked.algebra, sites: &merged, settings, locate };
@@ -149,61 +183,4 @@ pub(crate) fn conclude(
         (rule.check)(&ctx, &mut report.findings);
     }
     report
-}
-
-/// One row per access of the source: inlined and unrolled copies are summed, the worst form wins.
-fn merge_places(all: Vec<Classified>, locate: &dyn Fn(&std::ops::Range<usize>) -> Label) -> Vec<Classified> {
-    let mut merged: Vec<Classified> = Vec::new();
-    let mut by_key = std::collections::HashMap::new();
-    let mut places = std::collections::HashMap::new();
-    for c in all {
-        let place = places.entry(c.raw.span.start).or_insert_with(|| {
-            let l = locate(&c.raw.span);
-            (l.file, l.line, l.column)
-        });
-        let key = (place.clone(), c.raw.buffer.clone(), c.raw.kind, c.raw.width);
-        match by_key.get(&key) {
-            None => {
-                by_key.insert(key, merged.len());
-                merged.push(c);
-            }
-            Some(&ix) => {
-                let into: &mut Classified = &mut merged[ix];
-                let sums = into.sums.zip(c.sums).map(|(a, b)| a.plus(&b));
-                let confidence = into.confidence.min(c.confidence);
-                let assumptions: std::collections::BTreeSet<String> =
-                    into.assumptions.iter().chain(&c.assumptions).cloned().collect();
-                let mut copies = std::mem::take(&mut into.copies);
-                let worse = severity_of(c.pattern) > severity_of(into.pattern);
-                let other = if worse { std::mem::replace(into, c) } else { c };
-                if let (Place::Offset(v), true) = (other.raw.place, copies.len() < MOST_COPIES) {
-                    copies.push(v);
-                }
-                into.sums = sums;
-                into.copies = copies;
-                into.confidence = confidence;
-                into.assumptions = assumptions.into_iter().collect();
-            }
-        }
-    }
-    merged
-}
-
-/// Most copies of an access whose offsets are kept.
-const MOST_COPIES: usize = 64;
-
-fn severity_of(p: Pattern) -> u8 {
-    match p {
-        Pattern::Unknown => 10,
-        Pattern::Scattered => 9,
-        Pattern::Sequential | Pattern::Strided => 8,
-        Pattern::BankConflict => 7,
-        Pattern::Rows => 6,
-        Pattern::Misaligned => 5,
-        Pattern::Coalesced => 4,
-        Pattern::Broadcast => 3,
-        Pattern::SingleLane => 2,
-        Pattern::Texture => 1,
-        Pattern::Unreached => 0,
-    }
 }

@@ -2,13 +2,11 @@
 
 use serde::Serialize;
 
-use super::count::{Access, Assumption, Coverage};
-use super::count::{Counted, Sums};
-use super::lanes::{Algebra, AtomId, Op, SymbolKind, Value, of_atom};
+use super::count::{Access, Assumption, Counted, Coverage, PerGroup, Sums};
+use super::lanes::{Algebra, AtomId, Op, SymbolKind, Tape, Value, of_atom};
 use super::settings::Settings;
 use super::site::{Place, RawSite, Walked};
-use crate::memory::Space;
-use crate::memory::{BLOCK_SIZES, Traffic};
+use crate::memory::{BLOCK_SIZES, Space, Traffic};
 
 /// The form of an access across the lanes of a subgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -74,6 +72,18 @@ pub enum Confidence {
     Exact,
 }
 
+impl Confidence {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Confidence::Unknown => "unknown",
+            Confidence::Estimated => "estimated",
+            Confidence::Averaged => "averaged",
+            Confidence::Exact => "exact",
+        }
+    }
+}
+
 /// A loop in which each lane walks contiguous memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Steps {
@@ -100,14 +110,29 @@ pub(crate) struct Classified {
     /// Distinct addresses of the example request.
     pub(crate) distinct: usize,
     pub(crate) rows: usize,
+    /// Whether each lane's address is equally far from the one before.
+    pub(crate) even: bool,
     /// Words that the worst bank must deliver, and the least that would do.
     pub(crate) bank_ways: Option<(u64, u64)>,
     /// Why the address is data-dependent or unknown.
     pub(crate) reason: Option<String>,
     /// The loop, if one has each lane walk contiguous memory.
     pub(crate) walk: Option<Steps>,
-    /// Offsets of other copies of the access, by inlining or unrolling.
-    pub(crate) copies: Vec<Value>,
+    /// Lanes that take part on average where the addresses are not known.
+    pub(crate) lanes: Option<f64>,
+    /// Most lanes that take part in one request where the addresses are not known.
+    pub(crate) most_lanes: usize,
+    /// The access in other copies, by inlining or unrolling.
+    pub(crate) copies: Vec<RawSite>,
+    /// All copies, and those of the same form as this, which is the worst.
+    pub(crate) n_copies: usize,
+    pub(crate) n_alike: usize,
+    /// The sums over all copies, where every request of each was counted.
+    pub(crate) total: Option<Sums>,
+    /// The sums of all copies in an average workgroup, where they are known.
+    pub(crate) per_group: Option<PerGroup>,
+    /// What would help, after it was counted.
+    pub(crate) fix: Option<String>,
 }
 
 impl Classified {
@@ -116,9 +141,9 @@ impl Classified {
         (s.requests > 0).then(|| pick(s) as f64 / s.requests as f64)
     }
 
-    /// The sums as [`Traffic`], if every request was counted.
+    /// The sums over all copies as [`Traffic`], if every request was counted.
     pub(crate) fn traffic(&self) -> Option<Traffic> {
-        let s = self.sums.as_ref().filter(|_| self.confidence == Confidence::Exact)?;
+        let s = self.total.as_ref()?;
         let small = |v: u128| u64::try_from(v).ok();
         let mut t = Traffic {
             requests: small(s.requests)?,
@@ -134,11 +159,84 @@ impl Classified {
     }
 }
 
+/// What is said of the results of adding to a counter that all lanes share.
+pub(crate) const SLOTS: &str = "slots that an atomic counter hands out";
+/// What is said of running sums over a subgroup.
+pub(crate) const PREFIX: &str = "a prefix sum over the subgroup";
+
 /// Reasons that mean data, as opposed to something that could not be followed.
 pub(crate) fn is_data_dependent(why: &str) -> bool {
-    ["values loaded", "the result of an atomic", "a loop that lanes leave", "a texture"]
+    ["values loaded", "the result of an atomic", "a loop that lanes leave", "a texture", SLOTS, PREFIX]
         .iter()
         .any(|p| why.starts_with(p))
+}
+
+/// An address that depends on data: the lanes that take part can be counted all the same, and the slots of a counter
+/// are consecutive.
+fn by_data(
+    walked: &Walked,
+    raw: &RawSite,
+    offset: &Value,
+    why: &str,
+    settings: &Settings,
+    out: &mut Classified,
+) {
+    let alg = &walked.algebra;
+    out.reason = Some(why.to_string());
+    let data_dependent = is_data_dependent(why);
+    out.pattern = if data_dependent { Pattern::Scattered } else { Pattern::Unknown };
+    out.confidence = if data_dependent { Confidence::Estimated } else { Confidence::Unknown };
+    let dense = dense_slots(alg, offset);
+    let nothing = Value::int(0);
+    let stand_in = dense.as_ref().unwrap_or(&nothing);
+    let access = Access {
+        offset: stand_in,
+        conditions: &raw.conditions,
+        enclosing: &raw.enclosing,
+        guards: &walked.guards,
+    };
+    let banks = (raw.space == Space::Workgroup).then_some(settings.banks);
+    let (counted, _) = walked.memo.count(alg, access, raw.width, banks, settings.budget / 16);
+    walked.spent.set(walked.spent.get() + counted.work);
+    let requests = counted.sums.requests;
+    if requests == 0 {
+        out.assumptions.push(format!("not counted: the address depends on {why}"));
+        return;
+    }
+    out.most_lanes = counted.example.len();
+    out.lanes = Some(counted.sums.active_lanes as f64 / requests as f64);
+    out.per_group = counted.per_group(raw.width).filter(|_| dense.is_some() || out.most_lanes == 1);
+    if dense.is_some() {
+        out.assumptions.push("the slots of a subgroup's lanes are consecutive".into());
+        out.sums = Some(counted.sums);
+        out.example = counted.example;
+    } else if counted.sums.active_lanes == requests && raw.width <= BLOCK_SIZES[0] {
+        out.assumptions.push(format!("an aligned element, at an address that depends on {why}"));
+        out.confidence = Confidence::Estimated;
+        out.pattern = Pattern::SingleLane;
+        out.sums = Some(counted.sums);
+    } else {
+        out.assumptions.push(format!("not counted: the address depends on {why}"));
+    }
+}
+
+/// The offset with consecutive numbers in place of slots and prefix sums, if it depends on no other data.
+fn dense_slots(alg: &Algebra, offset: &Value) -> Option<Value> {
+    let is_slot = |id: &AtomId| {
+        alg.application(*id).is_none()
+            && alg.data_of(*id).is_some_and(|why| *why == *SLOTS || *why == *PREFIX)
+    };
+    let (with, mut dense) = offset.partition(|m, _| m.iter().any(|a| alg.info(*a).data.is_some()));
+    let size = alg.subgroup_size() as i64;
+    for (m, c) in with.0.iter() {
+        let ([slot], super::lanes::Lanes::Uniform(c)) = (m.as_slice(), c) else { return None };
+        if !is_slot(slot) {
+            return None;
+        }
+        let ranks: Vec<i64> = (0..alg.lanes() as i64).map(|l| l % size * c).collect();
+        dense = dense.add(&Value::lanes(super::lanes::Lanes::new(ranks)));
+    }
+    Some(dense)
 }
 
 /// Operations on lanes that counting the accesses of one kernel may take: seconds.
@@ -161,10 +259,18 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         example: Vec::new(),
         distinct: 0,
         rows: 1,
+        even: false,
         bank_ways: None,
         reason: None,
         walk: None,
+        lanes: None,
+        most_lanes: 0,
         copies: Vec::new(),
+        n_copies: 1,
+        n_alike: 1,
+        total: None,
+        per_group: None,
+        fix: None,
     };
     let offset = match &raw.place {
         Place::Offset(v) => v,
@@ -182,11 +288,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         return out;
     }
     if let Some(why) = alg.data_in(offset) {
-        out.pattern = if is_data_dependent(&why) { Pattern::Scattered } else { Pattern::Unknown };
-        out.confidence =
-            if out.pattern == Pattern::Scattered { Confidence::Estimated } else { Confidence::Unknown };
-        out.assumptions.push(format!("not counted: the address depends on {why}"));
-        out.reason = Some(why.to_string());
+        by_data(walked, raw, offset, &why, settings, &mut out);
         return out;
     }
     if walked.spent.get() > MOST_COUNTING {
@@ -211,6 +313,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.assumptions.push(note.clone());
     }
     out.sums = Some(counted.sums);
+    out.per_group = counted.per_group(raw.width);
     if counted.sums.requests == 0 {
         out.pattern = Pattern::Unreached;
         return out;
@@ -225,6 +328,8 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
     out.pattern = form.pattern;
     out.distinct = form.distinct;
     out.rows = form.rows;
+    let step = |p: &[(usize, i64)]| p[1].1.wrapping_sub(p[0].1);
+    out.even = counted.example.windows(2).all(|p| step(p) == step(&counted.example[..2]));
     if raw.collective && matches!(out.pattern, Pattern::Strided | Pattern::Rows) {
         // A matrix is loaded row by row whatever the layout.
         out.pattern = Pattern::Rows;
@@ -234,6 +339,10 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.stride_bytes = form.stride.filter(|_| counted.real);
         if out.stride_bytes.is_none() {
             out.stride_symbol = symbolic_stride(alg, offset, form.pair);
+            if out.stride_symbol.as_ref().is_some_and(|s| s.contains("f(")) {
+                let simple = product_of_parameters(alg, offset, form.pair);
+                out.stride_symbol = simple.or(out.stride_symbol);
+            }
         }
     }
     if out.pattern == Pattern::Strided {
@@ -349,6 +458,41 @@ fn form_of(counted: &Counted, width: u64) -> Form {
         }
     };
     Form { pattern, stride: pitch, distinct, rows: runs, pair }
+}
+
+/// The distance between two lanes, if it is a number times parameters whatever their values: a clamp that leaves
+/// these two lanes alone does not change it.
+fn product_of_parameters(alg: &Algebra, value: &Value, pair: Option<(usize, usize)>) -> Option<String> {
+    let (a, b) = pair?;
+    let free = |id: &AtomId| {
+        let s = alg.symbol_of(*id)?;
+        (matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded) && s.count.is_none()).then_some(*id)
+    };
+    let mut tape = Tape::new(alg, &[value]);
+    let mut distance = |made_up: &dyn Fn(AtomId) -> i64| {
+        tape.set_all(|id| if free(&id).is_some() { made_up(id) } else { 0 });
+        tape.run();
+        let at = tape.root(0);
+        at.at(b).wrapping_sub(at.at(a))
+    };
+    let first = |id: AtomId| (1021 + 97 * i64::from(id.0 % 512)) * 128;
+    let second = |id: AtomId| (2039 + 89 * i64::from(id.0 % 512)) * 128;
+    let (d1, d2) = (distance(&first), distance(&second));
+    let mut products: Vec<Vec<AtomId>> = value
+        .0
+        .iter()
+        .map(|(m, _)| m.iter().filter_map(&free).collect())
+        .filter(|m: &Vec<_>| !m.is_empty())
+        .collect();
+    products.sort();
+    products.dedup();
+    products.into_iter().find_map(|m| {
+        let of = |f: &dyn Fn(AtomId) -> i64| m.iter().try_fold(1i64, |p, &id| p.checked_mul(f(id)));
+        let (p1, p2) = (of(&first)?, of(&second)?);
+        let whole = d1 != 0 && d1 % p1 == 0 && d2 % p2 == 0 && d1 / p1 == d2 / p2;
+        let names: Vec<_> = m.iter().filter_map(|&id| alg.symbol_of(id)).map(|s| s.name.as_str()).collect();
+        whole.then(|| format!("{}·{}", (d1 / p1).abs(), names.join("·")))
+    })
 }
 
 /// The distance between two lanes in terms of unknown symbols, if any take part in it.

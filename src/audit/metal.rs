@@ -53,7 +53,7 @@ pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report 
                     let start = l.column.saturating_sub(1) as usize;
                     line.get(start..start + l.length as usize).unwrap_or_default().to_string()
                 };
-                conclude(&walked, name, settings, &locate, &text_of)
+                conclude(walked, name, settings, &locate, &text_of)
             }
             Err(reason) => not_analysed(name, &ir.kernels[n].name, reason),
         })

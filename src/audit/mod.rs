@@ -14,6 +14,7 @@
 //! overflow 32 bits, parameters that are divided by not to be 0, and buffers to begin at a multiple of
 //! 256 bytes.
 
+mod advice;
 mod analyse;
 mod baseline;
 mod classify;
@@ -23,6 +24,7 @@ mod files;
 mod finding;
 mod front;
 mod lanes;
+mod merge;
 mod metal;
 pub mod render;
 mod report;
@@ -43,7 +45,7 @@ pub use error::AuditError;
 pub use files::{Request, run, trace_file};
 pub use finding::{Finding, Label, Severity};
 pub use metal::{audit_ir, audit_metal};
-pub use report::{Kernel, Report, Site, Traced};
+pub use report::{Kernel, KernelBytes, Report, Site, Traced};
 pub use rules::{Rule, all as rules, find as rule};
 pub use settings::Settings;
 pub use target::Target;

@@ -54,6 +54,11 @@ pub struct Site {
     pub confidence: Confidence,
     /// What was assumed, or why nothing is known.
     pub assumptions: Vec<String>,
+    /// How often the access stands in the kernel after calls are inlined and loops unrolled. The figures are those of
+    /// the worst copy.
+    pub copies: usize,
+    /// How many of the copies are of this pattern.
+    pub copies_alike: usize,
     /// Words that the busiest bank must deliver per request, in workgroup memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bank_ways: Option<u64>,
@@ -92,7 +97,7 @@ impl Site {
             space: c.raw.space,
             op: c.raw.kind,
             bytes_per_lane: c.raw.width,
-            active_lanes: c.average(|s| s.active_lanes),
+            active_lanes: c.average(|s| s.active_lanes).or(c.lanes),
             pattern: c.pattern,
             stride_bytes: c.stride_bytes,
             stride_symbol: c.stride_symbol.clone(),
@@ -106,6 +111,8 @@ impl Site {
             fetched_bytes: blocks(ix).map(|b| b * BLOCK_SIZES[ix] as f64),
             confidence: c.confidence,
             assumptions: reasons(c),
+            copies: c.n_copies,
+            copies_alike: c.n_alike,
             bank_ways: c.bank_ways.map(|w| w.0).filter(|_| in_workgroup),
             bank_model: in_workgroup.then(|| settings.banks.name()),
             traced: None,
@@ -139,6 +146,8 @@ impl Site {
             fetched_bytes: None,
             confidence: Confidence::Unknown,
             assumptions: vec!["traced, but not found by the static walk".into()],
+            copies: 1,
+            copies_alike: 1,
             bank_ways: None,
             bank_model: None,
             traced: Some(Traced::new(traffic, None)),
@@ -241,6 +250,51 @@ pub struct Kernel {
     pub classified: usize,
     /// Accesses without.
     pub unknown: usize,
+    /// What its accesses to storage and uniform buffers ask of memory in an average workgroup.
+    pub per_workgroup: Option<KernelBytes>,
+    /// The same for the whole dispatch, where the number of workgroups is known.
+    pub per_dispatch: Option<KernelBytes>,
+}
+
+/// Sums over the accesses of a kernel to storage and uniform buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct KernelBytes {
+    /// Bytes that lanes ask for, each lane's counted.
+    pub asked_bytes: f64,
+    /// Distinct bytes of each request.
+    pub useful_bytes: f64,
+    /// Bytes in the target's blocks, if no cache kept any between requests.
+    pub fetched_bytes: f64,
+    /// Accesses that are not in the sums: how often they happen, or where they go, is not known.
+    pub uncounted: usize,
+}
+
+impl KernelBytes {
+    pub(crate) fn of(sites: &[Classified], settings: &Settings) -> Self {
+        let mut sum = Self { asked_bytes: 0.0, useful_bytes: 0.0, fetched_bytes: 0.0, uncounted: 0 };
+        let block = settings.target.block();
+        for site in sites.iter().filter(|s| matches!(s.raw.space, Space::Storage | Space::Uniform)) {
+            match &site.per_group {
+                Some(one) => {
+                    sum.asked_bytes += one.asked_bytes;
+                    sum.useful_bytes += one.useful_bytes;
+                    sum.fetched_bytes += one.blocks[block.ix()] * block.bytes() as f64;
+                }
+                None if site.pattern == Pattern::Unreached => {}
+                None => sum.uncounted += 1,
+            }
+        }
+        sum
+    }
+
+    pub(crate) fn times(self, groups: f64) -> Self {
+        Self {
+            asked_bytes: self.asked_bytes * groups,
+            useful_bytes: self.useful_bytes * groups,
+            fetched_bytes: self.fetched_bytes * groups,
+            ..self
+        }
+    }
 }
 
 /// Everything that an audit found.
@@ -258,6 +312,9 @@ pub struct Report {
     /// Source texts by file name, for rendering.
     #[serde(skip)]
     pub sources: std::collections::BTreeMap<String, String>,
+    /// Names of the parameters that kernels have, to which [`Settings`] can give values.
+    #[serde(skip)]
+    pub parameters: std::collections::BTreeSet<String>,
 }
 
 impl Default for Report {
@@ -268,6 +325,7 @@ impl Default for Report {
             sites: Vec::new(),
             kernels: Vec::new(),
             sources: std::collections::BTreeMap::new(),
+            parameters: std::collections::BTreeSet::new(),
         }
     }
 }
@@ -312,5 +370,6 @@ impl Report {
         self.sites.extend(other.sites);
         self.kernels.extend(other.kernels);
         self.sources.extend(other.sources);
+        self.parameters.extend(other.parameters);
     }
 }

@@ -1,7 +1,7 @@
 //! What the front ends hand to the classifier: the accesses of one kernel, still symbolic.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,13 +9,15 @@ use super::count::Memo;
 use super::lanes::{Algebra, AtomId, Value};
 use crate::memory::{AccessKind, Space};
 
-/// An element of an array of structs.
+/// An element that has parts: a struct, or a vector that is taken component by component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The struct's name.
+    /// The type's name.
     pub(crate) name: String,
     /// Bytes from one element to the next.
     pub(crate) stride: u64,
+    /// Whether it is a vector, which can be loaded as one.
+    pub(crate) vector: bool,
 }
 
 /// How the byte offset came out.
@@ -43,6 +45,8 @@ pub(crate) struct RawSite {
     pub(crate) conditions: Vec<Value>,
     pub(crate) enclosing: Vec<AtomId>,
     pub(crate) record: Option<Record>,
+    /// What the source multiplies indices by on the way, in bytes: rows of arrays, and factors of the index.
+    pub(crate) pitches: Vec<u64>,
     /// What was assumed to follow it at all.
     pub(crate) assumed: Option<String>,
     /// Number of loops around it.
@@ -59,6 +63,8 @@ pub(crate) struct Walked {
     pub(crate) sites: Vec<RawSite>,
     /// While-conditions of loops whose length was not found, by counter.
     pub(crate) guards: HashMap<AtomId, Vec<Value>>,
+    /// Names of values that were asked for: what the settings can give.
+    pub(crate) parameters: BTreeSet<String>,
     /// Counts that other kernels of the file have made.
     pub(crate) memo: Arc<Memo>,
     /// Operations on lanes that the counts of this kernel's accesses have taken.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::analyse::{audit_lowered, constants};
+use super::analyse::{audit_lowered, constants, missing_overrides};
 use super::error::AuditError;
 use super::metal::place_label;
 use super::report::{Report, Site, Traced};
@@ -75,19 +75,26 @@ impl Report {
         for t in traced {
             by_access.entry(t.access).or_default().merge(&t.traffic);
         }
+        let mut in_pieces = BTreeSet::new();
         let foreseen: BTreeSet<Access> = self.sites.iter().map(Site::access).collect();
         for s in self.sites.iter_mut().filter(|s| s.kernel == kernel) {
             let mut access = s.access();
             let of_any_size =
                 |a: &Access| Access { bytes_per_lane: access.bytes_per_lane, ..a.clone() } == access;
             // The code that is run may copy a struct or vector in pieces, of which there are more.
-            if metal
+            if s.space != Space::Texture
                 && !by_access.contains_key(&access)
-                && let Some(pieces) =
-                    by_access.keys().find(|a| of_any_size(a) && !foreseen.contains(*a)).cloned()
+                && let Some((pieces, traffic)) =
+                    by_access.iter().find(|(a, _)| of_any_size(a) && !foreseen.contains(*a))
             {
-                s.assumptions.push(format!("the run accesses it in pieces of {} B", pieces.bytes_per_lane));
-                s.traced = by_access.remove(&pieces).map(|t| Traced::new(t, None));
+                let size = pieces.bytes_per_lane;
+                s.assumptions.push(if size < access.bytes_per_lane {
+                    format!("the run accesses it in pieces of {size} B")
+                } else {
+                    format!("the run accesses all {size} B at once, used or not")
+                });
+                s.traced = Some(Traced::new(*traffic, None));
+                in_pieces.insert(pieces.clone());
                 continue;
             }
             if s.space == Space::Texture {
@@ -99,7 +106,8 @@ impl Report {
             let never = (metal && s.space != Space::Texture).then(Traffic::default);
             s.traced = by_access.remove(&access).or(never).map(|t| Traced::new(t, s.traffic));
         }
-        for (access, traffic) in by_access.into_iter().filter(|(_, t)| t.requests > 0) {
+        by_access.retain(|access, traffic| traffic.requests > 0 && !in_pieces.contains(access));
+        for (access, traffic) in by_access {
             self.sites.push(Site::unforeseen(access, kernel, traffic));
         }
     }
@@ -126,6 +134,30 @@ pub enum TraceError {
         kernel: String,
         /// What it said.
         message: String,
+    },
+    /// The kernel goes beyond a buffer: the buffer is too small, or the kernel lacks a guard.
+    #[error(
+        "{at}: in kernel `{kernel}` {what} ({invocation}): give `{buffer}` more bytes, or guard the access"
+    )]
+    OutOfBounds {
+        /// Entry point.
+        kernel: String,
+        /// Where.
+        at: Location,
+        /// The variable.
+        buffer: String,
+        /// Index and length.
+        what: String,
+        /// The first invocation that does.
+        invocation: String,
+    },
+    /// A buffer of a name that no kernel has.
+    #[error("no buffer `{name}`: there are {}", .known.join(", "))]
+    NoBuffer {
+        /// The name given.
+        name: String,
+        /// The variables that can be given.
+        known: Vec<String>,
     },
     /// A trace is of a whole dispatch.
     #[error("the number of workgroups is not known: give num_workgroups=X,Y,Z")]
@@ -190,8 +222,13 @@ pub fn trace_wgsl(
     let grid = settings.workgroups.ok_or(TraceError::NoGrid)?;
     let mut known = settings.clone();
     let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut unset = Vec::new();
-    for v in variables(&lowered.module) {
+    let mut unset = missing_overrides(&lowered.module, settings);
+    let all = variables(&lowered.module);
+    if let Some(name) = buffers.keys().find(|name| all.iter().all(|v| v.name != **name)) {
+        let known = all.iter().map(|v| v.name.clone()).collect();
+        return Err(TraceError::NoBuffer { name: name.clone(), known });
+    }
+    for v in all {
         let bytes = match (buffers.get(&v.name), v.runtime_stride) {
             (Some(given), _) if given.len() < v.size_bytes => {
                 let (given, needed) = (given.len(), v.size_bytes as u64);
@@ -252,9 +289,29 @@ pub fn trace_wgsl(
             trace: exec::TraceMode::All,
             ..exec::Options::default()
         };
+        let at = |span: naga::Span| lowered.composed.locate(span.to_range().map_or(0, |r| r.start as u32));
+        // Where lanes leave a buffer, the run clamps and the count does not: that is the kernel's or the caller's slip.
+        // The sanitizer writes to the buffers too, so that it has its own.
+        let spare: Vec<_> =
+            bound.iter().map(|(b, _)| (b, exec::Buffer::from_bytes(&contents[&b.name]))).collect();
+        let spare_bindings = spare
+            .iter()
+            .fold(exec::Bindings::new(), |bindings, (b, buffer)| bindings.buffer(b.group, b.binding, buffer));
+        let watched = exec::Options { sanitize: true, trace: exec::TraceMode::Off, ..options.clone() };
+        if let Err(e) = kernel.run(grid, &spare_bindings, &watched)
+            && let Some(fault) = e.fault()
+            && let exec::FaultKind::OutOfBounds { name, .. } = &fault.kind
+        {
+            return Err(TraceError::OutOfBounds {
+                kernel: entry.name.clone(),
+                at: at(fault.span),
+                buffer: name.clone(),
+                what: fault.kind.to_string(),
+                invocation: fault.invocation.to_string(),
+            });
+        }
         let run = kernel.run(grid, &bindings, &options).map_err(|e| failed(&e))?;
-        let at = |s: &exec::Site| lowered.composed.locate(s.span.to_range().map_or(0, |r| r.start as u32));
-        report.attach_executor(&entry.name, run.sites.iter().map(|s| (s, at(s))));
+        report.attach_executor(&entry.name, run.sites.iter().map(|s| (s, at(s.span))));
     }
     Ok(report)
 }

@@ -120,9 +120,9 @@ impl Variable {
     /// The bytes with the numbers put in that the settings give.
     pub(crate) fn fill(&self, mut bytes: Vec<u8>, settings: &Settings) -> Vec<u8> {
         for f in &self.fields {
-            let Some(value) = settings.value_of(&f.path) else { continue };
+            let Some(value) = settings.number_of(&f.path) else { continue };
             let word = match (f.kind, f.width) {
-                (ScalarKind::Uint | ScalarKind::Sint, 4) => (value as u32).to_le_bytes(),
+                (ScalarKind::Uint | ScalarKind::Sint, 4) => (value as i64 as u32).to_le_bytes(),
                 (ScalarKind::Float, 4) => (value as f32).to_le_bytes(),
                 _ => continue,
             };
@@ -131,6 +131,11 @@ impl Variable {
             }
         }
         bytes
+    }
+
+    /// The names of its numbers.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|f| f.path.as_str())
     }
 
     /// The integers for which the settings have no value; names of padding are left out.

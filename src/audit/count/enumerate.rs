@@ -23,6 +23,8 @@ struct Plan<'a, 'b> {
     stand_ins: HashMap<AtomId, i64>,
     coverage: Coverage,
     assumptions: BTreeSet<Assumption>,
+    /// The number of workgroups that the requests stand for; `None` where it can't be told.
+    groups: Option<f64>,
     work: u64,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Requests {
     modulus: i64,
     pub(super) coverage: Coverage,
     pub(super) assumptions: BTreeSet<Assumption>,
+    /// The number of workgroups that they stand for, if that can be told.
+    pub(super) groups: Option<f64>,
     pub(super) work: u64,
 }
 
@@ -65,6 +69,7 @@ impl Requests {
             stand_ins: stand_ins(algebra, access, scale),
             coverage: Coverage::Complete,
             assumptions: BTreeSet::new(),
+            groups: Some(1.0),
             work: 0,
         };
         let conditions = plan.usable_conditions();
@@ -75,6 +80,7 @@ impl Requests {
         if shapes.offsets.is_empty() && !conditions.is_empty() && plan.coverage != Coverage::Complete {
             plan.assumptions.insert(Assumption::AllLanes);
             plan.coverage = Coverage::Sampled;
+            plan.groups = None;
             shapes = plan.run(&[], &walked, repeat, budget);
         }
         Requests {
@@ -83,6 +89,7 @@ impl Requests {
             modulus,
             coverage: plan.coverage,
             assumptions: plan.assumptions,
+            groups: plan.groups,
             work: plan.work,
         }
     }
@@ -99,7 +106,11 @@ fn stand_ins(algebra: &Algebra, access: Access<'_>, scale: i64) -> HashMap<AtomI
     let guards = access.enclosing.iter().filter_map(|id| access.guards.get(id)).flatten();
     let roots = std::iter::once(access.offset).chain(access.conditions).chain(guards);
     let symbols: BTreeSet<AtomId> = roots.flat_map(|v| algebra.symbols_in(v)).collect();
-    symbols.into_iter().zip(0i64..).map(|(id, n)| (id, (1021 + 97 * (n % 512)) * 128 * scale)).collect()
+    symbols
+        .into_iter()
+        .zip(0i64..)
+        .map(|(id, n)| (id, (1021 + 97 * (n % 512)) * 128 * scale + 13 * (scale - 1)))
+        .collect()
 }
 
 fn product(lists: &[Weighted]) -> usize {
@@ -204,8 +215,14 @@ impl Plan<'_, '_> {
                 continue;
             }
             match self.algebra.symbol_of(*id).and_then(|s| s.count) {
-                Some(n) => repeat = repeat.saturating_mul(u128::from(n)),
-                None => self.coverage = self.coverage.max(Coverage::Residues),
+                Some(n) => {
+                    repeat = repeat.saturating_mul(u128::from(n));
+                    self.stands_for(*id, n as f64);
+                }
+                None => {
+                    self.coverage = self.coverage.max(Coverage::Residues);
+                    self.stands_for(*id, 1.0);
+                }
             }
         }
         repeat
@@ -298,6 +315,12 @@ impl Plan<'_, '_> {
     /// The values of a symbol in which `value` is polynomial, as far as they differ modulo the modulus.
     fn residues(&mut self, value: &Value, id: AtomId) -> Weighted {
         let period = self.periods.period(value, id).unwrap_or(self.modulus).min(MOST_VALUES);
+        let values = match self.algebra.symbol_of(id) {
+            Some(Symbol { count: Some(n), .. }) => *n as f64,
+            Some(Symbol { kind: SymbolKind::Flag, .. }) => 2.0,
+            _ => period as f64,
+        };
+        self.stands_for(id, values);
         match self.algebra.symbol_of(id) {
             Some(Symbol { count: Some(n), .. }) => (0..period)
                 .map(|r| (r, u128::from(*n).saturating_sub(r as u128).div_ceil(period as u128)))
@@ -311,6 +334,17 @@ impl Plan<'_, '_> {
                 self.coverage = self.coverage.max(Coverage::Residues);
                 (0..period).map(|r| (r, 1)).collect()
             }
+        }
+    }
+
+    /// Takes note that so many values of a symbol are walked: of loops all are one workgroup's, of what is not known
+    /// or differs between workgroups each is another's.
+    fn stands_for(&mut self, id: AtomId, values: f64) {
+        let Some(symbol) = self.algebra.symbol_of(id) else { return };
+        if symbol.kind != SymbolKind::Loop {
+            self.groups = self.groups.map(|g| g * values);
+        } else if symbol.count.is_none() {
+            self.groups = None;
         }
     }
 
@@ -335,6 +369,7 @@ impl Plan<'_, '_> {
             let step = (longest.len() / keep) | 1;
             *longest = (0..keep).map(|i| longest[i * step % longest.len()]).collect();
             self.coverage = Coverage::Sampled;
+            self.groups = None;
         }
     }
 
@@ -378,6 +413,7 @@ impl Plan<'_, '_> {
         self.work += walk.work;
         if walk.ran_out {
             self.coverage = Coverage::Sampled;
+            self.groups = None;
         }
         walk.shapes
     }
@@ -392,9 +428,11 @@ impl Plan<'_, '_> {
         if let Some(n) = symbol.count {
             let n = i64::try_from(n).unwrap_or(i64::MAX);
             if n <= 1 << 16 {
+                self.stands_for(id, n as f64);
                 return range(n);
             }
             self.coverage = Coverage::Sampled;
+            self.groups = None;
             return range(MOST_VALUES);
         }
         if self.known(id) {
@@ -402,6 +440,7 @@ impl Plan<'_, '_> {
         }
         self.coverage = self.coverage.max(Coverage::Residues);
         if symbol.kind == SymbolKind::Flag {
+            self.stands_for(id, 2.0);
             return range(2);
         }
         let in_offset = self.algebra.symbols_in(self.access.offset).contains(&id);
@@ -415,11 +454,13 @@ impl Plan<'_, '_> {
                 self.assume_residues(id);
             }
             self.assumptions.insert(Assumption::Large(symbol.name));
+            self.stands_for(id, period as f64);
             return Some((0..period).map(|r| (large + r, 1)).collect());
         }
         if let Some(n) = self.bound(id, conditions) {
             if matches!(symbol.kind, SymbolKind::WorkgroupId(_)) {
                 self.assumptions.insert(Assumption::Grid(symbol.name, n as u64));
+                self.stands_for(id, n as f64);
             }
             return range(n);
         }
@@ -434,10 +475,12 @@ impl Plan<'_, '_> {
                     self.assume_residues(id);
                 }
                 let base = if multiplies { self.stand_in(id) } else { 0 };
+                self.stands_for(id, p as f64);
                 Some((0..p).map(|r| (base + r, 1)).collect())
             }
             None => {
                 self.coverage = Coverage::Sampled;
+                self.groups = None;
                 range(64)
             }
         }

@@ -61,8 +61,46 @@ pub(crate) struct Counted {
     pub(crate) example: Vec<(usize, i64)>,
     /// Whether the distances between lanes are real: they don't change with the values made up for unknowns.
     pub(crate) real: bool,
+    /// The number of workgroups that the sums stand for, if that can be told.
+    pub(crate) groups: Option<f64>,
     /// Operations on lanes that it took.
     pub(crate) work: u64,
+}
+
+/// What an access asks of memory in an average workgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PerGroup {
+    /// Bytes that lanes ask for, each lane's counted.
+    pub(crate) asked_bytes: f64,
+    /// Distinct bytes per request.
+    pub(crate) useful_bytes: f64,
+    /// Blocks of 32, 64 and 128 bytes.
+    pub(crate) blocks: [f64; 3],
+}
+
+impl std::ops::Add for PerGroup {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            asked_bytes: self.asked_bytes + other.asked_bytes,
+            useful_bytes: self.useful_bytes + other.useful_bytes,
+            blocks: std::array::from_fn(|i| self.blocks[i] + other.blocks[i]),
+        }
+    }
+}
+
+impl Counted {
+    /// The sums of one workgroup on average, of an access of `width` bytes per lane.
+    pub(crate) fn per_group(&self, width: u64) -> Option<PerGroup> {
+        let groups = self.groups.filter(|g| *g > 0.0)?;
+        let s = &self.sums;
+        Some(PerGroup {
+            asked_bytes: s.active_lanes as f64 * width as f64 / groups,
+            useful_bytes: s.useful_bytes as f64 / groups,
+            blocks: s.blocks.map(|b| b as f64 / groups),
+        })
+    }
 }
 
 /// The modulus of [`Requests`] in which blocks are counted.
@@ -115,8 +153,8 @@ fn blocks_of(requests: Requests, width: u64) -> Counted {
         one.add_request(&mut offsets, width);
         sums.add(&one, weight);
     });
-    let Requests { coverage, assumptions, shapes, work, .. } = requests;
-    Counted { sums, coverage, assumptions, example: shapes.example, real: true, work }
+    let Requests { coverage, assumptions, shapes, groups, work, .. } = requests;
+    Counted { sums, coverage, assumptions, example: shapes.example, real: true, groups, work }
 }
 
 /// The worst use of banks of one request. What a shape's first address is within a word is all that matters.

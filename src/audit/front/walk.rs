@@ -1,6 +1,6 @@
 //! What both front ends keep while they walk a kernel: the algebra, the accesses found, and where they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::audit::lanes::{
@@ -24,6 +24,8 @@ pub(super) struct Walk<'a> {
     /// Workgroup ids and loop counters around, innermost last.
     pub(super) enclosing: Vec<AtomId>,
     parameters: HashMap<String, Value>,
+    /// Names of parameters that were asked for, those included that have a value.
+    asked: BTreeSet<String>,
     /// Number of loops around.
     pub(super) depth: usize,
     /// Above 0 nothing is recorded.
@@ -58,6 +60,7 @@ impl<'a> Walk<'a> {
             conditions: Vec::new(),
             enclosing,
             parameters: HashMap::new(),
+            asked: BTreeSet::new(),
             depth: 0,
             quiet: 0,
         })
@@ -65,8 +68,9 @@ impl<'a> Walk<'a> {
 
     /// What was found, for the classifier.
     pub(super) fn finish(self, name: String) -> Walked {
-        let Self { alg, sites, guards, .. } = self;
-        Walked { name, algebra: alg, sites, guards, memo: Default::default(), spent: Default::default() }
+        let Self { alg: algebra, sites, guards, asked: parameters, .. } = self;
+        let (memo, spent) = Default::default();
+        Walked { name, algebra, sites, guards, parameters, memo, spent }
     }
 
     pub(super) fn push_site(&mut self, site: RawSite) {
@@ -97,6 +101,9 @@ impl<'a> Walk<'a> {
 
     /// A named parameter: its value if it was set, else one symbol per name.
     pub(super) fn parameter(&mut self, name: &str) -> Value {
+        if !self.asked.contains(name) {
+            self.asked.insert(name.into());
+        }
         if let Some(v) = self.settings.value_of(name) {
             return Value::int(v);
         }

@@ -344,7 +344,6 @@ impl Algebra {
     }
 
     /// Text for people reading a failed test, with symbols by name and lane vectors as their first and last values.
-    #[cfg(test)]
     pub(crate) fn describe(&self, v: &Value) -> String {
         let mut parts = Vec::new();
         for (m, c) in v.0.iter().rev() {
@@ -364,13 +363,16 @@ impl Algebra {
         if parts.is_empty() { "0".into() } else { parts.join(" + ").replace("+ -", "- ") }
     }
 
-    #[cfg(test)]
     fn describe_atom(&self, id: AtomId) -> String {
         match self.atom(id) {
             Atom::Symbol(s) => s.name.clone(),
             Atom::Data => "data".into(),
             Atom::Apply(op, args) => {
-                let args: Vec<String> = args.iter().map(|a| self.describe(a)).collect();
+                let term = |a: &Value| {
+                    let text = self.describe(a);
+                    if a.0.len() > 1 { format!("({text})") } else { text }
+                };
+                let args: Vec<String> = args.iter().map(term).collect();
                 let infix = match op {
                     Op::Div(_) => "/",
                     Op::Rem(_) => "%",
@@ -387,6 +389,7 @@ impl Algebra {
                     Op::LeadingZeros(_) => return format!("clz({})", args.join(", ")),
                     Op::TrailingZeros(_) => return format!("ctz({})", args.join(", ")),
                     Op::CountOnes(_) => return format!("popcount({})", args.join(", ")),
+                    Op::ReverseBits(_) => return format!("reverse_bits({})", args.join(", ")),
                 };
                 format!("({})", args.join(&format!(" {infix} ")))
             }

@@ -58,6 +58,8 @@ pub(crate) enum Op {
     TrailingZeros(Int),
     /// Number of one bits.
     CountOnes(Int),
+    /// The bits in reverse order.
+    ReverseBits(Int),
 }
 
 impl Op {
@@ -77,7 +79,8 @@ impl Op {
             | Op::Eq(t)
             | Op::LeadingZeros(t)
             | Op::TrailingZeros(t)
-            | Op::CountOnes(t) => Some(t),
+            | Op::CountOnes(t)
+            | Op::ReverseBits(t) => Some(t),
             Op::Select => None,
         }
     }
@@ -128,6 +131,10 @@ impl Op {
                 i64::from(unsigned.leading_zeros()) - (64 - i64::from(t.bits))
             }
             Op::TrailingZeros(t) => i64::from(a.trailing_zeros().min(u32::from(t.bits))),
+            Op::ReverseBits(t) => {
+                let unsigned = Int { signed: false, ..*t }.wrap(a) as u64;
+                t.wrap((unsigned.reverse_bits() >> (64 - u32::from(t.bits.max(1)))) as i64)
+            }
             Op::CountOnes(t) => i64::from((Int { signed: false, ..*t }.wrap(a) as u64).count_ones()),
         }
     }

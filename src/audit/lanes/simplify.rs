@@ -131,6 +131,10 @@ impl Algebra {
                 let ((la, ha), (lb, hb)) = (self.range(&args[1]), self.range(&args[2]));
                 self.apply_atom(op, args.to_vec(), (both(la, lb, i64::min), both(ha, hb, i64::max)))
             }
+            Op::ReverseBits(t) => {
+                let most = (!t.signed && t.bits < 63).then(|| (1i64 << t.bits) - 1);
+                self.apply_atom(op, args.to_vec(), ((!t.signed).then_some(0), most))
+            }
             Op::LeadingZeros(t) | Op::TrailingZeros(t) | Op::CountOnes(t) => {
                 self.apply_atom(op, args.to_vec(), (Some(0), Some(i64::from(t.bits))))
             }

@@ -37,9 +37,7 @@ pub fn text(report: &Report) -> String {
         diagnostic.notes = elsewhere;
         diagnostic.notes.extend(f.notes.iter().cloned());
         if !f.kernel.is_empty() {
-            diagnostic
-                .notes
-                .push(format!("in kernel `{}`, confidence: {:?}", f.kernel, f.confidence).to_lowercase());
+            diagnostic.notes.push(format!("in kernel `{}`, confidence: {}", f.kernel, f.confidence.name()));
         }
         match term::emit_into_string(&config, &files, &diagnostic) {
             Ok(s) => out.push_str(&s),

@@ -43,20 +43,12 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let model = ctx.settings.banks.name();
         let message = format!("bank conflict in `{}`: {ways} ways with {model}", site.raw.buffer);
         let mut finding = ctx.finding(RULE.name, severity, site, message, "lanes meet in the same banks");
-        finding.notes.retain(|n| n.starts_with("assumed"));
+        finding.notes.retain(|n| n.starts_with("assumed") || super::is_about_copies(n));
         let least = if ideal > 1 { format!("at least {ideal}") } else { "1".into() };
         finding
             .notes
             .insert(0, format!("the busiest bank delivers {ways} words per request, {least} would do"));
-        if let Some(stride) = site.stride_bytes {
-            let word = ctx.settings.banks.bank_bytes as i64;
-            if stride % (2 * word) == 0 {
-                finding.notes.push(format!(
-                    "help: rows longer by {word} bytes ({} instead of {stride}) spread over all banks",
-                    stride + word
-                ));
-            }
-        }
+        finding.notes.extend(site.fix.clone());
         if ctx.settings.target == Target::Apple {
             finding.confidence = finding.confidence.min(Confidence::Estimated);
             finding.notes.push(

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use super::Context;
 use crate::audit::classify::Classified;
 use crate::audit::lanes::{AtomId, SymbolKind, Tape, Value};
-use crate::audit::site::Place;
+use crate::audit::site::{Place, RawSite};
 
 /// Neighbours are at most so many bytes away.
 const NEAR: u64 = 4096;
 /// Rounds of loops that are followed.
 const MOST_ROUNDS: u64 = 64;
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// The part of each stride of this access that it and its neighbours in the same buffer use together, each lane
     /// at its own distance and in all rounds of short loops.
     pub(super) fn covered(&self, site: &Classified) -> f64 {
@@ -30,11 +30,11 @@ impl Context<'_> {
             if other.raw.buffer != site.raw.buffer || other.raw.kind != site.raw.kind {
                 continue;
             }
-            let first = match &other.raw.place {
+            let offset = |raw: &'a RawSite| match &raw.place {
                 Place::Offset(v) => Some(v),
                 Place::Unknown(_) => None,
             };
-            for theirs in first.into_iter().chain(&other.copies) {
+            for theirs in std::iter::once(&other.raw).chain(&other.copies).filter_map(offset) {
                 self.rounds(mine, &theirs.sub(mine), &mut |at| {
                     for &(lane, begin) in &begin {
                         let at = at[lane];

@@ -17,9 +17,9 @@ mod strided;
 mod unknown;
 mod vector_width;
 
-use super::classify::Classified;
+use super::classify::{Classified, Pattern};
 use super::finding::{Finding, Label, Severity};
-use super::lanes::{Algebra, AtomId, Lanes, SymbolKind, Value};
+use super::lanes::{Algebra, AtomId, Lanes, Op, SymbolKind, Value};
 use super::settings::Settings;
 use super::site::Place;
 use crate::memory::BLOCK_SIZES;
@@ -130,6 +130,7 @@ impl Context<'_> {
         primary.primary = true;
         let labels = std::iter::once(primary).chain(defined).collect();
         let mut notes: Vec<String> = self.bytes_note(site).into_iter().collect();
+        notes.extend(copies_note(site));
         notes.extend(merged(&site.assumptions).iter().map(|a| format!("assumed: {a}")));
         Finding {
             code,
@@ -190,6 +191,87 @@ impl Context<'_> {
         strides.len() > 1
     }
 
+    /// What an unknown distance between lanes hangs on, where it may well be small: a parameter that is the only
+    /// stride there is (1 in contiguous tensors), a quotient of a parameter, a distance that is divided afterwards.
+    fn condition_of_stride(&self, site: &Classified) -> Option<String> {
+        let Place::Offset(v) = &site.raw.place else { return None };
+        if site.stride_bytes.is_some() {
+            return None;
+        }
+        let alg = self.algebra;
+        let free = |a: &AtomId| {
+            alg.symbol_of(*a).is_some_and(|s| {
+                s.count.is_none() && matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded)
+            })
+        };
+        let depends = |v: &Value| alg.symbols_in(v).iter().any(free);
+        let quotient = |a: &AtomId| match alg.application(*a) {
+            Some((Op::Div(_) | Op::Shr(_), [dividend, by])) => by.as_int().is_some() && depends(dividend),
+            _ => false,
+        };
+        let mut hangs_on: Option<String> = None;
+        let mut lone: Option<AtomId> = None;
+        let mut unit_step = false;
+        for (m, c) in v.0.iter() {
+            let differs = c.varies(alg.subgroup_size()) || m.iter().any(|&a| alg.info(a).varies);
+            if !differs {
+                // Another index in steps of elements: then an unknown stride is the length of a row.
+                let begins = matches!(m.as_slice(), [a] if free(a));
+                let zero = m.is_empty() && c.most().unsigned_abs() < site.raw.width;
+                unit_step |= !begins && !zero && !m.iter().any(free) && !m.iter().any(quotient);
+                continue;
+            }
+            if let Some(q) = m.iter().find(|a| quotient(a)) {
+                hangs_on = Some(alg.describe(&super::lanes::of_atom(*q)));
+                continue;
+            }
+            let unknown: Vec<AtomId> = m.iter().filter(|a| free(a)).copied().collect();
+            match unknown.as_slice() {
+                [one] if lone.is_none_or(|l| l == *one) => lone = Some(*one),
+                _ => return None,
+            }
+        }
+        if let (Some(one), None) = (lone, &hangs_on) {
+            if unit_step {
+                return None;
+            }
+            hangs_on = alg.symbol_of(one).map(|s| s.name.clone());
+        }
+        hangs_on
+            .map(|what| format!("bad if `{what}` is more than 1 element: it is not known, `--set` gives it"))
+    }
+
+    /// What a request would touch if its lanes' elements lay side by side, where that is less: (now, then).
+    fn side_by_side(&self, site: &Classified) -> Option<(f64, u64)> {
+        let ix = self.settings.target.block().ix();
+        let now = site.average(|s| s.blocks_if_aligned[ix])?;
+        let distinct = site.distinct.max(1) as u64;
+        let mut offsets: Vec<u64> = (0..distinct).map(|rank| rank * site.raw.width).collect();
+        let mut then = crate::memory::Traffic::default();
+        then.add_request(&mut offsets, site.raw.width);
+        ((then.blocks[ix] as f64) < now).then_some((now, then.blocks[ix]))
+    }
+
+    /// "1 line instead of 32, counted", for lanes side by side.
+    fn side_by_side_text(&self, site: &Classified) -> Option<String> {
+        let (now, then) = self.side_by_side(site)?;
+        let noun = self.settings.target.block().noun();
+        Some(format!(
+            "a request would touch {} instead of {}, counted",
+            amount(then as f64, noun),
+            number(now)
+        ))
+    }
+
+    /// Whether another access of the same buffer is contiguous across lanes now, and would not be in another layout.
+    fn layout_serves_others(&self, site: &Classified) -> bool {
+        self.global().any(|o| {
+            o.raw.buffer == site.raw.buffer
+                && o.raw.record.is_none()
+                && matches!(o.pattern, Pattern::Coalesced | Pattern::Misaligned | Pattern::Rows)
+        })
+    }
+
     /// The distance between lanes, for people.
     fn stride_text(&self, site: &Classified) -> String {
         match (&site.stride_symbol, site.stride_bytes) {
@@ -198,6 +280,23 @@ impl Context<'_> {
             (None, None) => "varying distances".into(),
         }
     }
+}
+
+/// "2 of 8 copies of this access": where a line is called or unrolled.
+fn copies_note(site: &Classified) -> Option<String> {
+    let (k, n) = (site.n_alike, site.n_copies);
+    match (k, n) {
+        (_, 0 | 1) => None,
+        _ if k == n => Some(format!("all {n} copies of this access (calls, unrolled rounds) are like this")),
+        (1, _) => Some(format!("1 of {n} copies of this access (calls, unrolled rounds) is like this")),
+        _ => Some(format!(
+            "{k} of {n} copies of this access (calls, unrolled rounds) are like this; the figures are the worst one's"
+        )),
+    }
+}
+
+fn is_about_copies(note: &str) -> bool {
+    note.contains("copies of this access")
 }
 
 /// Assumptions that differ only in what they are about, behind `: `, as one.

@@ -2,6 +2,7 @@
 
 use super::{Context, Rule};
 use crate::audit::finding::{Finding, Severity};
+use crate::audit::lanes::{AtomId, Lanes, SymbolKind, Value};
 use crate::audit::site::Place;
 use crate::memory::AccessKind;
 
@@ -45,7 +46,7 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
                 continue;
             }
             let (Place::Offset(a), Place::Offset(b)) = (&store.raw.place, &load.raw.place) else { continue };
-            if !same_form(ctx, a, b) || !done.insert(store.raw.buffer.clone()) {
+            if !same_region(ctx, a, b) || !done.insert(store.raw.buffer.clone()) {
                 continue;
             }
             let message = format!("`{}` is written and then read back in the same kernel", store.raw.buffer);
@@ -60,24 +61,34 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
     }
 }
 
-/// The same but for the names of loop counters: equal lane vectors, equal coefficients of counters.
-fn same_form(ctx: &Context<'_>, a: &crate::audit::lanes::Value, b: &crate::audit::lanes::Value) -> bool {
-    let form = |v: &crate::audit::lanes::Value| {
-        let mut terms: Vec<(Vec<String>, crate::audit::lanes::Lanes)> =
-            v.0.iter()
-                .map(|(m, c)| {
-                    let names = m
+/// Whether two accesses go over the same region: what neither lanes nor loops move is equal, and both move within it.
+/// A row of scores may be written by a lane each and read by all in turn.
+fn same_region(ctx: &Context<'_>, a: &Value, b: &Value) -> bool {
+    let alg = ctx.algebra;
+    let moves = |m: &Vec<AtomId>, c: &Lanes| {
+        c.varies(alg.subgroup_size())
+            || m.iter().any(|&x| {
+                alg.info(x).varies
+                    || alg
+                        .info(x)
+                        .symbols
                         .iter()
-                        .map(|&x| match ctx.algebra.symbol_of(x) {
-                            Some(s) if s.kind == crate::audit::lanes::SymbolKind::Loop => "loop".to_string(),
-                            _ => format!("{x:?}"),
-                        })
-                        .collect();
-                    (names, c.clone())
-                })
-                .collect();
-        terms.sort();
-        terms
+                        .any(|&s| alg.symbol_of(s).is_some_and(|s| s.kind == SymbolKind::Loop))
+            })
     };
-    form(a) == form(b)
+    let (moving_a, fixed_a) = a.partition(|m, c| moves(m, c));
+    let (moving_b, fixed_b) = b.partition(|m, c| moves(m, c));
+    // Constants only say where within the region it begins.
+    let (constant_a, fixed_a) = fixed_a.partition(|m, _| m.is_empty());
+    let (constant_b, fixed_b) = fixed_b.partition(|m, _| m.is_empty());
+    // The factors by which lanes and loops move: the same parameters, whoever moves.
+    let factors = |v: &Value| -> std::collections::BTreeSet<Vec<AtomId>> {
+        let parameter = |x: &AtomId| {
+            alg.symbol_of(*x).is_some_and(|s| s.kind != SymbolKind::Loop && s.kind != SymbolKind::Flag)
+        };
+        v.0.iter().map(|(m, _)| m.iter().copied().filter(parameter).collect()).collect()
+    };
+    let any = |v: &Value| !v.0.is_empty();
+    let near = constant_a.sub(&constant_b).as_int().is_some_and(|d| d.unsigned_abs() < 256);
+    fixed_a == fixed_b && near && any(&moving_a) && any(&moving_b) && factors(&moving_a) == factors(&moving_b)
 }

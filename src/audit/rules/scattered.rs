@@ -32,21 +32,32 @@ fn main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) t: ve
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
     for site in ctx.sites.iter().filter(|s| s.pattern == Pattern::Scattered) {
+        let why = site.reason.as_deref().unwrap_or("loaded data");
+        // Consecutive numbers, if nothing else is in the address: then it was counted.
+        let efficiency = ctx.efficiency(site);
+        let dense = efficiency.is_some_and(|e| e > 0.6);
+        let few = site.most_lanes > 0 && site.most_lanes < 8;
         let severity = match (site.raw.space, site.raw.kind) {
+            (Space::Storage, _) if dense || few => Severity::Info,
             (Space::Storage, AccessKind::Load | AccessKind::Store) => Severity::Warning,
             (Space::Storage | Space::Uniform, _) => Severity::Info,
             _ => continue,
         };
-        let why = site.reason.as_deref().unwrap_or("loaded data");
         let message = format!("lanes access `{}` at addresses that depend on {why}", site.raw.buffer);
         let mut finding = ctx.finding(RULE.name, severity, site, message, "data-dependent");
-        finding.notes.insert(
-            0,
-            format!(
-                "data-dependent: up to one block per lane, {} lanes of {} B each",
-                ctx.settings.subgroup_size, site.raw.width
-            ),
-        );
+        let lanes = site.lanes.unwrap_or(f64::from(ctx.settings.subgroup_size));
+        if dense {
+            finding
+                .notes
+                .insert(0, "dense by nature: each lane has a number of its own, without gaps".into());
+        } else if efficiency.is_none() {
+            let text = format!(
+                "data-dependent: up to one block per lane, {} of {} B each",
+                super::amount(lanes, "lane"),
+                site.raw.width
+            );
+            finding.notes.insert(0, text);
+        }
         out.push(finding);
     }
 }

@@ -3,7 +3,6 @@
 use super::{Context, Rule};
 use crate::audit::classify::{Pattern, Steps};
 use crate::audit::finding::{Finding, Severity};
-use crate::memory::BLOCK_SIZES;
 
 pub(super) const RULE: Rule = Rule {
     name: "sequential",
@@ -45,8 +44,10 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let length = count.and_then(|n| n.checked_mul(step.unsigned_abs()));
         let used_up = length.is_some_and(|l| l <= 64) && ctx.covered(site) > 0.7;
         // Where the host gives the stride of each dimension, one of them is 1 as a rule.
-        let any_layout = site.raw.assumed.is_some() || ctx.any_layout(site);
-        let severity = if few || used_up || any_layout { Severity::Info } else { Severity::Warning };
+        let any_layout = ctx.any_layout(site);
+        let condition = ctx.condition_of_stride(site);
+        let mild = few || used_up || any_layout || condition.is_some();
+        let severity = if mild { Severity::Info } else { Severity::Warning };
         let stride = ctx.stride_text(site);
         let message = format!(
             "each lane walks its own stretch of `{}`: {step} bytes per step of `{counter}`, {stride} between lanes",
@@ -57,17 +58,12 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         if used_up {
             finding.notes.push("neighbouring accesses and the next steps use the rest of each block".into());
         }
-        let ix = ctx.settings.target.block().ix();
-        let ideal = (u64::from(ctx.settings.subgroup_size) * site.raw.width).div_ceil(BLOCK_SIZES[ix]);
-        let now = site.average(|s| s.blocks_if_aligned[ix]).unwrap_or(0.0);
-        if (ideal as f64) < now {
-            finding.notes.push(format!(
-                "help: if consecutive lanes took consecutive steps of `{counter}`, a request would touch {} of {} B \
-                 instead of {}",
-                super::amount(ideal as f64, "block"),
-                BLOCK_SIZES[ix],
-                super::number(now)
-            ));
+        if let Some(condition) = condition {
+            finding.notes.push(condition);
+        } else if let Some(count) = ctx.side_by_side_text(site) {
+            finding
+                .notes
+                .push(format!("help: if consecutive lanes took consecutive steps of `{counter}`, {count}"));
         }
         out.push(finding);
     }

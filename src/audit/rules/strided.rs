@@ -36,10 +36,17 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
             continue;
         }
         let few = site.distinct < 8;
-        let covered = site.stride_bytes.is_some_and(|s| s <= 64) && ctx.covered(site) > 0.7;
+        let used = if site.stride_bytes.is_some_and(|s| s <= 64) { ctx.covered(site) } else { 0.0 };
+        if used > 0.99 && site.stride_bytes.is_some_and(|s| s <= 16) {
+            // Lanes a few words apart that use every word between them.
+            continue;
+        }
+        let covered = used > 0.7;
         // Where the host gives the stride of each dimension, one of them is 1 as a rule.
-        let any_layout = site.raw.assumed.is_some() || ctx.any_layout(site);
-        let severity = if few || covered || any_layout { Severity::Info } else { Severity::Warning };
+        let any_layout = ctx.any_layout(site);
+        let condition = ctx.condition_of_stride(site);
+        let mild = few || covered || any_layout || condition.is_some();
+        let severity = if mild { Severity::Info } else { Severity::Warning };
         let stride = ctx.stride_text(site);
         let message = format!("lanes of a subgroup are {stride} apart in `{}`", site.raw.buffer);
         let mut finding =
@@ -50,12 +57,17 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
             finding
                 .notes
                 .push("contiguous if the host passes a stride of 1 for the index that differs".into());
-        } else if !few {
-            finding.notes.push(
-                "help: let the index that differs between lanes be the one that is not multiplied, or store the \
-                 buffer transposed"
-                    .into(),
-            );
+        } else if let Some(condition) = condition {
+            finding.notes.push(condition);
+        } else if !few
+            && site.even
+            && !ctx.layout_serves_others(site)
+            && let Some(count) = ctx.side_by_side_text(site)
+        {
+            finding.notes.push(format!(
+                "help: with the index that differs between lanes not multiplied (or `{}` stored transposed) {count}",
+                site.raw.buffer
+            ));
         }
         out.push(finding);
     }

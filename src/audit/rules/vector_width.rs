@@ -1,7 +1,7 @@
 //! Consecutive scalars that could be one vector.
 
 use super::{Context, Rule};
-use crate::audit::classify::Pattern;
+use crate::audit::classify::{Classified, Pattern};
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::site::Place;
 use crate::memory::AccessKind;
@@ -32,7 +32,10 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
 };
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
-    for site in ctx.global().filter(|s| s.raw.kind == AccessKind::Load && s.raw.record.is_none()) {
+    let in_vector = |s: &Classified| s.raw.record.as_ref().is_some_and(|r| r.vector);
+    for site in
+        ctx.global().filter(|s| s.raw.kind == AccessKind::Load && (s.raw.record.is_none() || in_vector(s)))
+    {
         let (Pattern::Strided | Pattern::Sequential, Some(stride)) = (site.pattern, site.stride_bytes) else {
             continue;
         };
@@ -50,6 +53,22 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
             })
         };
         if neighbour(-1) {
+            continue;
+        }
+        if in_vector(site) {
+            let parts = (1..4).take_while(|&n| neighbour(n)).count() + 1;
+            let whole = site.raw.record.as_ref().map_or(0, |r| r.stride);
+            if parts < 2 || site.raw.width * parts as u64 > whole {
+                continue;
+            }
+            let message =
+                format!("{parts} components of each element of `{}` are loaded one by one", site.raw.buffer);
+            let mut finding = ctx.finding(RULE.name, Severity::Info, site, message, "the first of them");
+            finding.notes.push(format!(
+                "help: load the element once and take its components: 1 request of {} bytes per lane instead of {parts}",
+                site.raw.width * parts as u64
+            ));
+            out.push(finding);
             continue;
         }
         let together = [4i64, 2].into_iter().find(|&n| {

@@ -354,7 +354,7 @@ impl Walker<'_> {
                         }
                         _ => String::new(),
                     };
-                    p.record = Some(Record { name, stride: size });
+                    p.record = Some(Record { name, stride: size, vector: false });
                 }
                 p.offset = self.walk.alg.add(&p.offset, &index.scale(size as i64));
                 continue;
@@ -510,6 +510,7 @@ impl Walker<'_> {
             conditions: self.walk.conditions.clone(),
             enclosing: self.walk.enclosing.clone(),
             record: p.record.clone(),
+            pitches: Vec::new(),
             depth: self.walk.depth,
             collective: false,
         });

@@ -193,7 +193,12 @@ impl<'a> Walker<'a> {
     fn override_value(&mut self, o: Handle<naga::Override>) -> Val {
         let constant = &self.module.overrides[o];
         let name = constant.name.clone().unwrap_or_else(|| format!("override {}", o.index()));
+        let given = self.walk.settings.value_of(&name).is_some();
+        if let (Some(init), false) = (constant.init, given) {
+            return self.constant(init);
+        }
         match int_of(&self.module.types[constant.ty].inner) {
+            Some(Int::BOOL) if !given => Val::Int(self.walk.flag(&name)),
             Some(_) => Val::Int(self.walk.parameter(&name)),
             None => Val::Other(None),
         }
@@ -304,6 +309,7 @@ impl<'a> Walker<'a> {
             offset: Value::int(0),
             record: None,
             index_span: None,
+            pitches: Vec::new(),
             path: self.global_name(g),
         })
     }
@@ -456,13 +462,15 @@ impl<'a> Walker<'a> {
                         v => Val::Other(w.why(v)),
                     });
                 }
-                M::CountOneBits
+                M::ReverseBits
+                | M::CountOneBits
                 | M::CountLeadingZeros
                 | M::CountTrailingZeros
                 | M::FirstTrailingBit
                 | M::FirstLeadingBit => {
                     return self.componentwise(&args[0], &mut |w, v| match v {
                         Val::Int(v) => Val::Int(match fun {
+                            M::ReverseBits => w.walk.alg.apply(Op::ReverseBits(t), std::slice::from_ref(v)),
                             M::CountOneBits => w.walk.alg.apply(Op::CountOnes(t), std::slice::from_ref(v)),
                             M::CountLeadingZeros => {
                                 w.walk.alg.apply(Op::LeadingZeros(t), std::slice::from_ref(v))
@@ -476,13 +484,9 @@ impl<'a> Walker<'a> {
                         v => Val::Other(w.why(v)),
                     });
                 }
-                M::ExtractBits if !t.signed => {
-                    if let (Val::Int(x), Val::Int(from), Val::Int(count)) = (&args[0], &args[1], &args[2])
-                        && let Some(count) = count.as_int().filter(|c| (0..32).contains(c))
-                    {
-                        let shifted = self.walk.alg.apply(Op::Shr(t), &[x.clone(), from.clone()]);
-                        let mask = Value::int((1i64 << count) - 1);
-                        return Val::Int(self.walk.alg.apply(Op::And(t), &[shifted, mask]));
+                M::ExtractBits | M::InsertBits => {
+                    if let Some(v) = self.bit_field(fun, args, t) {
+                        return Val::Int(v);
                     }
                 }
                 M::Dot => {
@@ -507,6 +511,39 @@ impl<'a> Walker<'a> {
         }
         let why = args.iter().find_map(|a| self.why(a));
         self.unknown_like(handle, why)
+    }
+
+    /// `extractBits` and `insertBits` of a field whose place is known.
+    fn bit_field(&mut self, fun: MathFunction, args: &[Val], t: Int) -> Option<Value> {
+        let ints: Vec<&Value> = args
+            .iter()
+            .map(|a| match a {
+                Val::Int(v) => Some(v),
+                _ => None,
+            })
+            .collect::<Option<_>>()?;
+        let (&[.., offset, count], first) = (ints.as_slice(), *ints.first()?) else { return None };
+        let bits = i64::from(t.bits);
+        let offset = offset.as_int()?.clamp(0, bits);
+        let count = count.as_int()?.clamp(0, bits - offset);
+        let alg = &mut self.walk.alg;
+        let mask = if count >= 63 { i64::MAX } else { (1i64 << count) - 1 };
+        if fun == MathFunction::InsertBits {
+            let field = alg.apply(Op::And(t), &[first.clone(), Value::int(t.wrap(mask << offset))]);
+            let new = alg.apply(Op::And(t), &[ints.get(1).copied()?.clone(), Value::int(t.wrap(mask))]);
+            return Some(first.sub(&field).add(&new.scale(1i64 << offset.min(62))));
+        }
+        if count == 0 {
+            return Some(Value::int(0));
+        }
+        if t.signed {
+            // The field's highest bit is its sign, which only known numbers show.
+            let known = first.as_lanes()?;
+            let up = (64 - offset - count) as u32;
+            return Some(Value::lanes(known.map(|x| x.wrapping_shl(up) >> (64 - count))));
+        }
+        let shifted = alg.apply(Op::Shr(t), &[first.clone(), Value::int(offset)]);
+        Some(if count == bits { shifted } else { alg.apply(Op::And(t), &[shifted, Value::int(mask)]) })
     }
 
     /// An argument of an entry point.

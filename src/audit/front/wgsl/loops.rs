@@ -7,10 +7,14 @@ use naga::{AddressSpace, Block, Expression, Handle, Statement};
 
 use super::value::Val;
 use super::{Exit, Flow, WalkError, Walker};
+use crate::audit::classify::is_data_dependent;
 use crate::audit::lanes::{AtomId, Symbol, SymbolKind, Value, of_atom};
 
 /// Longest loop that is unrolled where its variables don't step evenly.
 const MOST_UNROLLED: usize = 40;
+
+/// What is said of a value that changes from round to round in a way that is not followed.
+const CARRIED: &str = "a value carried by a loop";
 
 /// A variable that a loop may change: frame and index.
 type Root = (usize, usize);
@@ -86,6 +90,12 @@ impl<'a> Walker<'a> {
             matches!(carried.get(slot), Some(Carried::Uniform | Carried::Unknown(_)))
                 && deciding.contains(atom)
         });
+        // What is computed from the lane's index round by round, as a reversal of bits, shows itself only so.
+        let followed = |c: Option<&Carried>| match c {
+            Some(Carried::Unknown(why)) => !is_data_dependent(why) && **why != *CARRIED,
+            _ => false,
+        };
+        let uneven = uneven || placeholders.atoms.iter().any(|(_, slot, _)| followed(carried.get(slot)));
         if uneven {
             self.state = start.clone();
             if self.unrolls(body, continuing, break_if)? {
@@ -107,7 +117,7 @@ impl<'a> Walker<'a> {
                     let moved = self.walk.alg.mul(&counter, &step);
                     self.walk.alg.add(&initial, &moved)
                 }
-                Carried::Uniform => self.walk.fresh("a value carried by a loop"),
+                Carried::Uniform => self.walk.fresh(CARRIED),
                 Carried::Unknown(why) => self.walk.alg.data(&why, true),
             };
             known.insert(atom, value);
@@ -277,7 +287,7 @@ impl<'a> Walker<'a> {
                     })
                     .collect(),
             )),
-            Val::Other(None) => Val::Other(Some("a value carried by a loop".into())),
+            Val::Other(None) => Val::Other(Some(CARRIED.into())),
             other => other.clone(),
         }
     }
@@ -305,7 +315,7 @@ impl<'a> Walker<'a> {
                     })
                     .collect(),
             )),
-            Val::Other(None) => Val::Other(Some("a value carried by a loop".into())),
+            Val::Other(None) => Val::Other(Some(CARRIED.into())),
             other => other.clone(),
         }
     }
@@ -342,7 +352,7 @@ impl<'a> Walker<'a> {
                 continue;
             }
             let Some(end) = self.value_at(&self.state, *slot) else {
-                steps.insert(*slot, Carried::Unknown("a value carried by a loop".into()));
+                steps.insert(*slot, Carried::Unknown(CARRIED.into()));
                 continue;
             };
             let placeholder = of_atom(*atom);

@@ -2,10 +2,14 @@
 
 use std::rc::Rc;
 
-use naga::{CollectiveOperation, Expression, GatherMode, Handle, Statement, SubgroupOperation, TypeInner};
+use naga::{
+    BinaryOperator, CollectiveOperation, Expression, GatherMode, Handle, Statement, SubgroupOperation,
+    TypeInner,
+};
 
 use super::value::{Memory, Val};
 use super::{WalkError, Walker};
+use crate::audit::classify::{PREFIX, SLOTS};
 use crate::audit::lanes::{Int, Lanes, Op, Value};
 use crate::audit::site::{Place, RawSite, Record};
 use crate::memory::{AccessKind, Space};
@@ -65,7 +69,18 @@ impl<'a> Walker<'a> {
             TypeInner::Array { base: element, stride, .. } => {
                 if let (TypeInner::Struct { .. }, None) = (&self.module.types[element].inner, &m.record) {
                     let name = self.module.types[element].name.clone().unwrap_or_default();
-                    m.record = Some(Record { name, stride: u64::from(stride) });
+                    m.record = Some(Record { name, stride: u64::from(stride), vector: false });
+                }
+                m.pitches.push(u64::from(stride));
+                if let Some(source) = source {
+                    self.factors(source, u64::from(stride), &mut m.pitches, 0);
+                }
+                // A component of an element is a part of it, as a field is.
+                if let (TypeInner::Vector { size, scalar }, None) =
+                    (&self.module.types[element].inner, &m.record)
+                {
+                    let name = format!("vec{}<{}>", *size as u8, scalar_name(*scalar));
+                    m.record = Some(Record { name, stride: u64::from(stride), vector: true });
                 }
                 i64::from(stride)
             }
@@ -81,7 +96,11 @@ impl<'a> Walker<'a> {
             }
             _ => 0,
         };
+        let of_vector = matches!(self.pointee(base), TypeInner::Vector { .. });
         match index.as_int() {
+            Some(i @ 0..4) if of_vector => {
+                m.path = format!("{}.{}", m.path, ["x", "y", "z", "w"][i as usize]);
+            }
             Some(i) => m.path = format!("{}[{i}]", m.path),
             None => m.path.push_str("[…]"),
         }
@@ -92,6 +111,45 @@ impl<'a> Walker<'a> {
         }
         m.offset = self.walk.alg.add(&m.offset, &index.scale(stride));
         Val::Memory(m)
+    }
+
+    /// What an index is multiplied by in the source, times `unit` bytes.
+    fn factors(&mut self, index: Handle<Expression>, unit: u64, out: &mut Vec<u64>, depth: usize) {
+        let Expression::Binary { op, left, right } = self.frame().function.expressions[index] else { return };
+        if depth > 16 || out.len() > 16 {
+            return;
+        }
+        let known = |w: &Self, h: Handle<Expression>| match w.frame().values.get(h.index())? {
+            Some(Val::Int(v)) => v.as_int().and_then(|v| u64::try_from(v).ok()),
+            _ => match w.frame().function.expressions[h] {
+                Expression::Literal(naga::Literal::U32(v)) => Some(u64::from(v)),
+                Expression::Literal(naga::Literal::I32(v)) => u64::try_from(v).ok(),
+                _ => None,
+            },
+        };
+        match op {
+            BinaryOperator::Multiply => {
+                for (factor, other) in [(right, left), (left, right)] {
+                    let Some(pitch) = known(self, factor).and_then(|f| f.checked_mul(unit)) else { continue };
+                    out.push(pitch);
+                    self.factors(other, pitch, out, depth + 1);
+                }
+            }
+            BinaryOperator::ShiftLeft => {
+                if let Some(pitch) = known(self, right).and_then(|by| unit.checked_shl(by as u32)) {
+                    out.push(pitch);
+                    self.factors(left, pitch, out, depth + 1);
+                }
+            }
+            BinaryOperator::Add
+            | BinaryOperator::Subtract
+            | BinaryOperator::InclusiveOr
+            | BinaryOperator::ExclusiveOr => {
+                self.factors(left, unit, out, depth + 1);
+                self.factors(right, unit, out, depth + 1);
+            }
+            _ => {}
+        }
     }
 
     /// A component of a value that is in registers.
@@ -156,7 +214,13 @@ impl<'a> Walker<'a> {
                 let inner = self.type_of(handle);
                 let width = self.size_of(inner);
                 let span = self.frame().function.expressions.get_span(handle);
-                self.record(&m, AccessKind::Load, width, span);
+                if matches!(inner, TypeInner::Struct { .. }) {
+                    let mut used = Vec::new();
+                    self.used_parts(handle, inner, 0, &mut used);
+                    self.record_parts(&m, AccessKind::Load, used, span);
+                } else {
+                    self.record(&m, AccessKind::Load, width, span);
+                }
                 Ok(self.loaded_value(&m, inner))
             }
             other => Ok(self.unknown_like(handle, self.why(&other))),
@@ -235,11 +299,76 @@ impl<'a> Walker<'a> {
                 let width = self.size_of(&self.pointee(pointer));
                 let at = self.frame().function.expressions.get_span(pointer);
                 let at = if at.is_defined() { at } else { span };
-                self.record(&m, AccessKind::Store, width, at);
+                let inner = self.pointee(pointer);
+                if matches!(inner, TypeInner::Struct { .. }) {
+                    let mut parts = Vec::new();
+                    self.parts_of(&inner, 0, &mut parts);
+                    self.record_parts(&m, AccessKind::Store, parts, at);
+                } else {
+                    self.record(&m, AccessKind::Store, width, at);
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The bytes of a loaded struct that the function uses, as (offset, length): the fields that are taken out of it,
+    /// or all but padding where it is used whole.
+    fn used_parts(&self, value: Handle<Expression>, inner: &TypeInner, at: u64, out: &mut Vec<(u64, u64)>) {
+        let TypeInner::Struct { members, .. } = inner else { return self.parts_of(inner, at, out) };
+        let frame = self.frame();
+        let taken: Vec<(Handle<Expression>, u32)> = frame
+            .function
+            .expressions
+            .iter()
+            .filter_map(|(h, e)| match *e {
+                Expression::AccessIndex { base, index } if base == value => Some((h, index)),
+                _ => None,
+            })
+            .collect();
+        if taken.len() != frame.info[value].ref_count {
+            return self.parts_of(inner, at, out);
+        }
+        for (part, index) in taken {
+            if let Some(member) = members.get(index as usize).filter(|_| frame.info[part].ref_count > 0) {
+                let inner = &self.module.types[member.ty].inner;
+                self.used_parts(part, inner, at + u64::from(member.offset), out);
+            }
+        }
+    }
+
+    /// The bytes of a type that are not padding, as (offset, length).
+    fn parts_of(&self, inner: &TypeInner, at: u64, out: &mut Vec<(u64, u64)>) {
+        match *inner {
+            TypeInner::Struct { ref members, .. } => {
+                for m in members {
+                    self.parts_of(&self.module.types[m.ty].inner, at + u64::from(m.offset), out);
+                }
+            }
+            TypeInner::Array { base, size: naga::ArraySize::Constant(n), stride } if n.get() <= 64 => {
+                for i in 0..u64::from(n.get()) {
+                    self.parts_of(&self.module.types[base].inner, at + i * u64::from(stride), out);
+                }
+            }
+            ref other => out.push((at, self.size_of(other))),
+        }
+    }
+
+    /// One access per stretch of bytes that lie side by side.
+    fn record_parts(&mut self, m: &Memory, kind: AccessKind, mut parts: Vec<(u64, u64)>, span: naga::Span) {
+        parts.sort_unstable();
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for (at, length) in parts {
+            match runs.last_mut() {
+                Some(last) if last.0 + last.1 >= at => last.1 = last.1.max(at + length - last.0),
+                _ => runs.push((at, length)),
+            }
+        }
+        for (at, length) in runs {
+            let part = Memory { offset: m.offset.add(&Value::int(at as i64)), ..m.clone() };
+            self.record(&part, kind, length, span);
+        }
     }
 
     /// `old` with the element at `path` replaced.
@@ -281,6 +410,7 @@ impl<'a> Walker<'a> {
             conditions: self.walk.conditions.clone(),
             enclosing: self.walk.enclosing.clone(),
             record: m.record.clone(),
+            pitches: m.pitches.clone(),
             depth: self.walk.depth,
             collective: false,
         });
@@ -318,6 +448,7 @@ impl<'a> Walker<'a> {
             conditions: Vec::new(),
             enclosing: self.walk.enclosing.clone(),
             record: None,
+            pitches: Vec::new(),
             depth: self.walk.depth,
             collective: false,
         };
@@ -359,6 +490,7 @@ impl<'a> Walker<'a> {
             conditions,
             enclosing: self.walk.enclosing.clone(),
             record: None,
+            pitches: Vec::new(),
             depth: self.walk.depth,
             collective: true,
         };
@@ -391,14 +523,26 @@ impl<'a> Walker<'a> {
                 };
                 self.texture_at(image, kind, span);
             }
-            Statement::Atomic { pointer, value, result, .. } => {
-                self.expression(value)?;
+            Statement::Atomic { pointer, fun, value, result } => {
+                let amount = self.expression(value)?;
+                let mut counter = false;
                 if let Val::Memory(m) = self.expression(pointer)? {
                     let width = self.size_of(&self.pointee(pointer));
                     self.record(&m, AccessKind::Atomic, width, span);
+                    counter = !self.walk.alg.varies(&m.offset);
                 }
                 if let Some(result) = result {
-                    let v = self.unknown_like(result, Some("the result of an atomic operation".into()));
+                    // Each lane that adds to one counter gets a number of its own, without gaps.
+                    let step = match &amount {
+                        Val::Int(v) if counter => v.as_int().filter(|n| (1..=64).contains(n)),
+                        _ => None,
+                    };
+                    let v = match (fun, step) {
+                        (naga::AtomicFunction::Add | naga::AtomicFunction::Subtract, Some(step)) => {
+                            Val::Int(self.walk.alg.data(SLOTS, true).scale(step))
+                        }
+                        _ => self.unknown_like(result, Some("the result of an atomic operation".into())),
+                    };
                     self.set(result, v);
                 }
             }
@@ -429,7 +573,7 @@ impl<'a> Walker<'a> {
                 let result_value = match collective_op {
                     CollectiveOperation::Reduce if idempotent && self.why(&v).is_none() => v,
                     CollectiveOperation::Reduce => self.unknown_like(result, None),
-                    _ => self.unknown_like(result, Some("a prefix sum over the subgroup".into())),
+                    _ => self.unknown_like(result, Some(PREFIX.into())),
                 };
                 self.set(result, result_value);
             }
@@ -494,6 +638,17 @@ impl<'a> Walker<'a> {
         let why = if uniform { None } else { Some("a shuffle between lanes".into()) };
         Ok(self.unknown_like(result, why))
     }
+}
+
+/// As WGSL writes it.
+fn scalar_name(s: naga::Scalar) -> String {
+    let kind = match s.kind {
+        naga::ScalarKind::Sint => "i",
+        naga::ScalarKind::Uint => "u",
+        naga::ScalarKind::Float => "f",
+        _ => return "bool".into(),
+    };
+    format!("{kind}{}", u32::from(s.width) * 8)
 }
 
 fn column_stride(rows: naga::VectorSize, width: u8) -> u64 {

@@ -32,6 +32,8 @@ pub(super) struct Memory {
     pub(super) record: Option<Record>,
     /// The index expression that differs between lanes.
     pub(super) index_span: Option<naga::Span>,
+    /// Row lengths and factors of indices on the way, in bytes.
+    pub(super) pitches: Vec<u64>,
     /// Names of fields on the way, for symbols.
     pub(super) path: String,
 }
