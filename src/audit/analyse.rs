@@ -39,6 +39,7 @@ pub(crate) fn not_analysed(file: &str, kernel: &str, reason: String) -> Report {
         file: file.into(),
         name: kernel.into(),
         analysed: false,
+        line: line_in(&reason, file),
         reason: Some(reason),
         accesses: 0,
         classified: 0,
@@ -47,6 +48,12 @@ pub(crate) fn not_analysed(file: &str, kernel: &str, reason: String) -> Report {
         per_dispatch: None,
     };
     Report { kernels: vec![row], ..Report::default() }
+}
+
+/// The line of a reason that begins with `file:line`.
+fn line_in(reason: &str, file: &str) -> Option<u32> {
+    let rest = reason.strip_prefix(file)?.strip_prefix(':')?;
+    rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
 }
 
 /// Audits every entry point of a lowered module.
@@ -171,6 +178,7 @@ pub(crate) fn conclude(
         name: walked.name.clone(),
         analysed: true,
         reason: None,
+        line: None,
         accesses: merged.len(),
         classified: merged.len() - unknown,
         unknown,

@@ -14,6 +14,9 @@ pub enum AuditError {
     /// No file of a known kind.
     #[error("no .wgsl or .metal file in {0}")]
     NothingToAudit(String),
+    /// A file that is named and is no shader.
+    #[error("{0} is no shader: name .wgsl or .metal files, or directories with such")]
+    NoShader(String),
     /// A baseline that is no baseline.
     #[error("{path} is no baseline: {message}")]
     Baseline {

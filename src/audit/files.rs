@@ -91,6 +91,9 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<(), Au
         }
     } else {
         std::fs::metadata(path).map_err(fail)?;
+        if !path.extension().is_some_and(|e| e == "wgsl" || e == "metal") {
+            return Err(AuditError::NoShader(path.display().to_string()));
+        }
         files.push(path.to_path_buf());
     }
     Ok(())

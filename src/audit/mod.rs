@@ -49,5 +49,5 @@ pub use report::{Kernel, KernelBytes, Report, Site, Traced};
 pub use rules::{Rule, all as rules, find as rule};
 pub use settings::Settings;
 pub use target::Target;
-pub use trace::{TraceError, trace_wgsl};
+pub use trace::{OutOfBounds, TraceError, trace_wgsl};
 pub(crate) use variable::variables;

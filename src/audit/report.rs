@@ -244,6 +244,9 @@ pub struct Kernel {
     pub analysed: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// The line of the file at which that shows, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     /// Accesses found.
     pub accesses: usize,
     /// Accesses with a verdict.
@@ -348,6 +351,11 @@ impl Report {
     /// ```
     pub fn site(&self, text: &str) -> Option<&Site> {
         self.sites.iter().find(|s| s.source.contains(text))
+    }
+
+    /// The kernels, and files as a whole, that could not be analysed.
+    pub fn not_analysed(&self) -> impl Iterator<Item = &Kernel> {
+        self.kernels.iter().filter(|k| !k.analysed)
     }
 
     /// The worst severity found.

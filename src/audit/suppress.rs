@@ -109,20 +109,24 @@ impl Suppressions {
         });
         for s in self.0.iter().filter(|s| !s.used) {
             let known = super::rules::find(&s.rule).is_some();
-            let message = if known {
-                format!("nothing to suppress: no `{}` is found here", s.rule)
+            let names = || super::rules::all().iter().map(|r| r.name).collect::<Vec<_>>().join(", ");
+            let (message, severity, help) = if known {
+                let message = format!("nothing to suppress: no `{}` is found here", s.rule);
+                (message, Severity::Info, "help: remove it".to_string())
             } else {
-                format!("there is no rule `{}` to suppress", s.rule)
+                // What it was meant to silence is not silenced, and what it was meant to say is lost.
+                let message = format!("there is no rule `{}` to suppress", s.rule);
+                (message, Severity::Error, format!("help: the rules are {}", names()))
             };
             findings.push(Finding {
                 code: "unused-suppression",
-                severity: Severity::Info,
+                severity,
                 confidence: Confidence::Exact,
                 message,
                 kernel: String::new(),
                 kernel_file: String::new(),
                 labels: vec![s.at.clone()],
-                notes: vec!["help: remove it".into()],
+                notes: vec![help],
             });
         }
     }

@@ -118,6 +118,22 @@ impl Report {
     }
 }
 
+/// An access beyond the end of a buffer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{at}: in kernel `{kernel}` {what} ({invocation}): give `{buffer}` more bytes, or guard the access")]
+pub struct OutOfBounds {
+    /// Entry point.
+    pub kernel: String,
+    /// Where.
+    pub at: Location,
+    /// The variable.
+    pub buffer: String,
+    /// Index and length.
+    pub what: String,
+    /// The first invocation that does it.
+    pub invocation: String,
+}
+
 /// Why nothing was traced.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
@@ -136,21 +152,8 @@ pub enum TraceError {
         message: String,
     },
     /// The kernel goes beyond a buffer: the buffer is too small, or the kernel lacks a guard.
-    #[error(
-        "{at}: in kernel `{kernel}` {what} ({invocation}): give `{buffer}` more bytes, or guard the access"
-    )]
-    OutOfBounds {
-        /// Entry point.
-        kernel: String,
-        /// Where.
-        at: Location,
-        /// The variable.
-        buffer: String,
-        /// Index and length.
-        what: String,
-        /// The first invocation that does.
-        invocation: String,
-    },
+    #[error(transparent)]
+    OutOfBounds(Box<OutOfBounds>),
     /// A buffer of a name that no kernel has.
     #[error("no buffer `{name}`: there are {}", .known.join(", "))]
     NoBuffer {
@@ -302,13 +305,13 @@ pub fn trace_wgsl(
             && let Some(fault) = e.fault()
             && let exec::FaultKind::OutOfBounds { name, .. } = &fault.kind
         {
-            return Err(TraceError::OutOfBounds {
+            return Err(TraceError::OutOfBounds(Box::new(OutOfBounds {
                 kernel: entry.name.clone(),
                 at: at(fault.span),
                 buffer: name.clone(),
                 what: fault.kind.to_string(),
                 invocation: fault.invocation.to_string(),
-            });
+            })));
         }
         let run = kernel.run(grid, &bindings, &options).map_err(|e| failed(&e))?;
         report.attach_executor(&entry.name, run.sites.iter().map(|s| (s, at(s.span))));

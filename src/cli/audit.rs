@@ -23,7 +23,7 @@ pub(crate) struct AuditArgs {
     /// Audit the naive kernels of this crate instead.
     #[arg(long, conflicts_with = "paths")]
     priority: bool,
-    /// A parameter's value: a uniform field, an override, or num_workgroups=X,Y,Z.
+    /// A parameter's value: a uniform's field (`p.n` or `n`, `dims.x`), an override, or num_workgroups=X,Y,Z.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// A name for the preprocessor.
@@ -82,7 +82,7 @@ enum Format {
 pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     let deny: Option<Severity> = args.deny.as_deref().map(str::parse).transpose().map_err(Failure::new)?;
     let settings = settings(args)?;
-    let mut report = report(args, settings)?;
+    let mut report = report(args, settings.clone())?;
     if let Some(path) = &args.write_baseline {
         write_out(path, &Baseline::of(&report).to_json())?;
     }
@@ -90,6 +90,7 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
         Baseline::read(path)?.remove_known(&mut report);
     }
     print(args, &report)?;
+    check_names(args, &report, &settings)?;
     if report.kernels.iter().all(|k| !k.analysed) && !report.kernels.is_empty() {
         return Err(Failure::new("no kernel could be analysed"));
     }
@@ -97,6 +98,13 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     if differ > 0 {
         return Err(Failure::new(format!(
             "{differ} exact counts are not what was traced: please report this"
+        )));
+    }
+    let skipped = report.not_analysed().count();
+    if deny.is_some() && skipped > 0 {
+        return Err(Failure::wrong_result(format!(
+            "{skipped} of {} kernels could not be analysed: with --deny that fails",
+            report.kernels.len()
         )));
     }
     match (deny, report.worst()) {
@@ -227,10 +235,60 @@ fn settings(args: &AuditArgs) -> Result<Settings, Failure> {
             settings.workgroups = Some(triple(value)?);
             continue;
         }
-        let parsed = value.parse().map_err(|_| Failure::new(format!("--set {s}: {value} is no integer")))?;
-        settings.values.insert(name.into(), parsed);
+        settings.set(
+            name,
+            number(value).ok_or_else(|| {
+                Failure::new(format!("--set {s}: {value} is neither a number nor true or false"))
+            })?,
+        );
     }
     Ok(settings)
+}
+
+/// An integer, decimal or hexadecimal, with or without WGSL's suffix; a float; a truth value.
+fn number(text: &str) -> Option<f64> {
+    let plain = text.trim_end_matches(['u', 'i']);
+    match text {
+        "true" => return Some(1.0),
+        "false" => return Some(0.0),
+        _ => {}
+    }
+    if let Some(hex) = plain.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).ok().map(|v| v as f64);
+    }
+    let value: f64 = plain.parse().or_else(|_| text.trim_end_matches(['f', 'h']).parse()).ok()?;
+    value.is_finite().then_some(value)
+}
+
+/// Names that nothing has are slips: they would leave the default in force without a word.
+fn check_names(args: &AuditArgs, report: &Report, settings: &Settings) -> Result<(), Failure> {
+    let list = |names: Vec<&str>| match names.len() {
+        0 => "there are none".to_string(),
+        n if n > 40 => format!("there are {}, …", names[..40].join(", ")),
+        _ => format!("there are {}", names.join(", ")),
+    };
+    let analysed = report.kernels.iter().any(|k| k.analysed);
+    if let Some(name) =
+        settings.unused(report.parameters.iter().map(String::as_str)).first().filter(|_| analysed)
+    {
+        let known = report.parameters.iter().map(String::as_str).collect();
+        return Err(Failure::new(format!("--set {name}: no kernel has such a parameter; {}", list(known))));
+    }
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    // What a header of Metal's looks at is clang's affair.
+    let only_wgsl = report.kernels.iter().all(|k| k.file.ends_with(".wgsl"));
+    for define in args.define.iter().filter(|_| only_wgsl) {
+        let name = define.split('=').next().unwrap_or(define);
+        let used = report.sources.values().any(|text| {
+            text.match_indices(name).any(|(at, _)| {
+                !text[..at].ends_with(is_word) && !text[at + name.len()..].starts_with(is_word)
+            })
+        });
+        if !used {
+            return Err(Failure::new(format!("-D {name}: no file has that name in it")));
+        }
+    }
+    Ok(())
 }
 
 /// `X`, `X,Y` or `X,Y,Z`, each at least 1.

@@ -2,5 +2,6 @@
 
 mod cases;
 mod cli;
+mod gate;
 mod published;
 mod trace;

@@ -3,7 +3,7 @@
 use crate::audit::finding::Severity;
 use crate::audit::report::Report;
 
-/// GitHub workflow commands, one per finding.
+/// GitHub workflow commands, one per finding and one per kernel that could not be analysed.
 pub fn github(report: &Report) -> String {
     // Properties and messages escape differently.
     let data = |s: &str| s.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
@@ -30,6 +30,16 @@ pub fn github(report: &Report) -> String {
             )
         });
         out.push_str(&format!("::{command} {place}title={}::{}\n", property(f.code), data(&message)));
+    }
+    for k in report.not_analysed() {
+        let reason = k.reason.as_deref().unwrap_or_default();
+        let message = format!("{} is not analysed: {reason}", k.name);
+        let line = k.line.map_or_else(String::new, |line| format!("line={line},"));
+        out.push_str(&format!(
+            "::error file={},{line}title=not-analysed::{}\n",
+            property(&k.file),
+            data(&message)
+        ));
     }
     out
 }

@@ -79,6 +79,22 @@ pub fn sarif(report: &Report) -> Value {
         "id": "unused-suppression",
         "shortDescription": { "text": "A suppression that suppresses nothing." },
     }));
+    let notifications: Vec<Value> = report
+        .not_analysed()
+        .map(|k| {
+            let reason = k.reason.as_deref().unwrap_or_default();
+            let mut place = json!({ "artifactLocation": { "uri": uri(&k.file) } });
+            if let Some(line) = k.line {
+                place["region"] = json!({ "startLine": line.max(1) });
+            }
+            json!({
+                "level": "error",
+                "descriptor": { "id": "not-analysed" },
+                "message": { "text": format!("{} is not analysed: {reason}", k.name) },
+                "locations": [{ "physicalLocation": place }],
+            })
+        })
+        .collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -89,6 +105,10 @@ pub fn sarif(report: &Report) -> Value {
                 "rules": descriptors,
             } },
             "columnKind": "unicodeCodePoints",
+            "invocations": [{
+                "executionSuccessful": notifications.is_empty(),
+                "toolExecutionNotifications": notifications,
+            }],
             "results": results,
         }],
     })

@@ -45,6 +45,10 @@ pub fn text(report: &Report) -> String {
         }
         out.push('\n');
     }
+    for k in report.not_analysed() {
+        let reason = k.reason.as_deref().unwrap_or_default();
+        out.push_str(&format!("error[not-analysed]: {}: {} is not analysed: {reason}\n\n", k.file, k.name));
+    }
     out.push_str(&report.summary());
     out
 }
