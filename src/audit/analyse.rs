@@ -7,9 +7,10 @@ use super::classify::{Classified, Pattern, classify};
 use super::finding::Label;
 use super::merge::merge;
 use super::report::{Kernel, KernelBytes, Report, Site};
-use super::rules::{self, Context};
+use super::rules::{self, Context, Index};
 use super::settings::Settings;
 use super::site::Walked;
+use super::stack::{deep, too_deep};
 use super::suppress::Suppressions;
 use super::variable::variables;
 use crate::lower::{Composed, Lowered};
@@ -24,10 +25,14 @@ pub fn audit_composed(composed: Composed, settings: &Settings) -> Report {
     let sources: Vec<(String, String)> = composed.sources().to_vec();
     let name = sources.first().map(|s| s.0.clone()).unwrap_or_default();
     // naga's front end is trusted with other people's text only as far as a panic goes.
-    let mut report = match catch_unwind(AssertUnwindSafe(|| Lowered::new(composed))) {
-        Ok(Ok(lowered)) => audit_lowered(&lowered, settings),
-        Ok(Err(e)) => not_analysed(&name, "(file)", e.to_string()),
-        Err(_) => not_analysed(&name, "(file)", "naga panicked on it".into()),
+    let lower = || catch_unwind(AssertUnwindSafe(|| Lowered::new(composed.clone())));
+    let mut report = match too_deep(&composed) {
+        Some(reason) => not_analysed(&name, "(file)", reason),
+        None => match deep(lower) {
+            Ok(Ok(lowered)) => audit_lowered(&lowered, settings),
+            Ok(Err(e)) => not_analysed(&name, "(file)", e.to_string()),
+            Err(_) => not_analysed(&name, "(file)", "naga panicked on it".into()),
+        },
     };
     report.sources.extend(sources);
     report
@@ -58,6 +63,10 @@ fn line_in(reason: &str, file: &str) -> Option<u32> {
 
 /// Audits every entry point of a lowered module.
 pub fn audit_lowered(lowered: &Lowered, settings: &Settings) -> Report {
+    deep(|| audit_entries(lowered, settings))
+}
+
+fn audit_entries(lowered: &Lowered, settings: &Settings) -> Report {
     let mut report = Report::default();
     let file = lowered.name().to_string();
     let mut suppressions = Suppressions::of_module(&lowered.module, &lowered.composed.text, &|byte| {
@@ -185,8 +194,15 @@ pub(crate) fn conclude(
         per_workgroup: Some(bytes),
         per_dispatch: settings.workgroups.map(|n| bytes.times(n.iter().map(|&x| f64::from(x)).product())),
     });
-    let ctx =
-        Context { kernel: &walked.name, file, algebra: &walked.algebra, sites: &merged, settings, locate };
+    let ctx = Context {
+        kernel: &walked.name,
+        file,
+        algebra: &walked.algebra,
+        sites: &merged,
+        index: Index::new(&walked.algebra, &merged),
+        settings,
+        locate,
+    };
     for rule in rules::all() {
         (rule.check)(&ctx, &mut report.findings);
     }

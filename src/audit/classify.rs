@@ -297,8 +297,9 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.assumptions.push(format!("not counted: {why}"));
         return out;
     }
+    let conditions = deciding(walked, raw);
     let access =
-        Access { offset, conditions: &raw.conditions, enclosing: &raw.enclosing, guards: &walked.guards };
+        Access { offset, conditions: &conditions, enclosing: &raw.enclosing, guards: &walked.guards };
     let banks = (raw.space == Space::Workgroup).then_some(settings.banks);
     let (counted, ways) = walked.memo.count(alg, access, raw.width, banks, settings.budget);
     walked.spent.set(walked.spent.get() + counted.work);
@@ -370,6 +371,30 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
     }
     out.example = counted.example;
     out
+}
+
+/// Most conditions that are kept though they decide about all lanes together in a way that is not known.
+const MOST_UNDECIDED: usize = 8;
+
+/// The conditions that a count looks at. Those that are the same for all lanes and not known change nothing but how often
+/// an access happens, which is not known then: of a long chain of `else if` a few will do.
+fn deciding<'r>(walked: &Walked, raw: &'r RawSite) -> std::borrow::Cow<'r, [Value]> {
+    if raw.conditions.len() <= 2 * MOST_UNDECIDED {
+        return raw.conditions.as_slice().into();
+    }
+    let alg = &walked.algebra;
+    let mut undecided = 0;
+    let keep = |c: &&Value| {
+        let unknown = |id: AtomId| {
+            alg.symbol_of(id).is_some_and(|s| s.count.is_none()) && !walked.guards.contains_key(&id)
+        };
+        if alg.varies_in_workgroup(c) || !alg.symbols_in(c).into_iter().any(unknown) {
+            return true;
+        }
+        undecided += 1;
+        undecided <= MOST_UNDECIDED
+    };
+    raw.conditions.iter().filter(keep).cloned().collect::<Vec<_>>().into()
 }
 
 fn describe_assumption(a: &Assumption) -> String {

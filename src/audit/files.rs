@@ -9,6 +9,7 @@ use super::analyse::{audit_composed, not_analysed};
 use super::error::AuditError;
 use super::report::Report;
 use super::settings::Settings;
+use super::stack::{deep, too_deep};
 use super::trace::{TraceError, trace_wgsl};
 use crate::lower::{Defines, Files, LowerError, Lowered, compose_foreign};
 
@@ -111,7 +112,10 @@ pub fn trace_file(
         std::fs::read_to_string(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
     let disk = Disk { root: &name };
     let composed = compose_foreign(&name, &text, defines, &disk).map_err(LowerError::from)?;
-    trace_wgsl(&Lowered::new(composed)?, settings, buffers)
+    if let Some(reason) = too_deep(&composed) {
+        return Err(TraceError::TooDeep(reason));
+    }
+    deep(|| trace_wgsl(&Lowered::new(composed.clone())?, settings, buffers))
 }
 
 fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {

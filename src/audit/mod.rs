@@ -31,6 +31,7 @@ mod report;
 mod rules;
 mod settings;
 mod site;
+mod stack;
 mod suppress;
 mod target;
 mod trace;

@@ -184,6 +184,9 @@ pub enum TraceError {
     /// A kernel that reads textures.
     #[error("`{0}` is a texture: kernels with textures are traced only where they are this crate's")]
     Texture(String),
+    /// A program that no stack holds.
+    #[error("{0}")]
+    TooDeep(String),
     /// No compute entry point.
     #[error("there is no compute entry point to trace")]
     NothingToTrace,

@@ -2,6 +2,7 @@
 
 mod cases;
 mod cli;
+mod deep;
 mod gate;
 mod published;
 mod trace;

@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 
 use super::Context;
+use super::index::MOST_ROUNDS;
 use crate::audit::classify::Classified;
 use crate::audit::lanes::{AtomId, SymbolKind, Tape, Value};
-use crate::audit::site::{Place, RawSite};
+use crate::audit::site::Place;
 
 /// Neighbours are at most so many bytes away.
 const NEAR: u64 = 4096;
-/// Rounds of loops that are followed.
-const MOST_ROUNDS: u64 = 64;
 
-impl<'a> Context<'a> {
+impl Context<'_> {
     /// The part of each stride of this access that it and its neighbours in the same buffer use together, each lane
     /// at its own distance and in all rounds of short loops.
     pub(super) fn covered(&self, site: &Classified) -> f64 {
@@ -26,27 +25,23 @@ impl<'a> Context<'a> {
             site.example.iter().map(|&(lane, _)| (lane, at.at(lane))).collect()
         };
         let mut bytes = HashSet::new();
-        for other in self.sites {
-            if other.raw.buffer != site.raw.buffer || other.raw.kind != site.raw.kind {
-                continue;
-            }
-            let offset = |raw: &'a RawSite| match &raw.place {
-                Place::Offset(v) => Some(v),
-                Place::Unknown(_) => None,
-            };
-            for theirs in std::iter::once(&other.raw).chain(&other.copies).filter_map(offset) {
-                self.rounds(mine, &theirs.sub(mine), &mut |at| {
-                    for &(lane, begin) in &begin {
-                        let at = at[lane];
-                        if at.wrapping_sub(begin).unsigned_abs() < NEAR {
-                            bytes.extend((0..other.raw.width.min(256) as i64).map(|b| at.wrapping_add(b)));
-                        }
-                    }
-                });
-            }
-        }
         let least = begin.iter().map(|e| e.1).min().unwrap_or(0);
         let stretches: HashSet<i64> = begin.iter().map(|e| e.1.wrapping_sub(least) / stride).collect();
+        let all = stretches.len().max(1) * usize::try_from(stride).unwrap_or(usize::MAX / 4096);
+        for other in self.index.near(self.algebra, &site.raw) {
+            let Place::Offset(theirs) = &other.place else { continue };
+            self.rounds(mine, &theirs.sub(mine), &mut |at| {
+                for &(lane, begin) in &begin {
+                    let at = at[lane];
+                    if at.wrapping_sub(begin).unsigned_abs() < NEAR {
+                        bytes.extend((0..other.width.min(256) as i64).map(|b| at.wrapping_add(b)));
+                    }
+                }
+            });
+            if bytes.len() >= all {
+                break;
+            }
+        }
         bytes.len() as f64 / (stretches.len().max(1) as f64 * stride as f64)
     }
 

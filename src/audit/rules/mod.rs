@@ -4,6 +4,7 @@
 mod array_of_structs;
 mod bank_conflict;
 mod covered;
+mod index;
 mod misaligned;
 mod narrow;
 mod repeated;
@@ -63,6 +64,8 @@ impl Rule {
     }
 }
 
+pub(crate) use index::Index;
+
 /// All rules, in the order in which they are applied.
 pub fn all() -> &'static [Rule] {
     const ALL: &[Rule] = &[
@@ -96,6 +99,7 @@ pub(crate) struct Context<'a> {
     pub(crate) file: &'a str,
     pub(crate) algebra: &'a Algebra,
     pub(crate) sites: &'a [Classified],
+    pub(crate) index: Index<'a>,
     pub(crate) settings: &'a Settings,
     pub(crate) locate: &'a dyn Fn(&std::ops::Range<usize>) -> Label,
 }

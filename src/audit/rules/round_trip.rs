@@ -1,6 +1,9 @@
 //! Written, then read back.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::{Context, Rule};
+use crate::audit::classify::Classified;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::lanes::{AtomId, Lanes, SymbolKind, Value};
 use crate::audit::site::Place;
@@ -36,59 +39,54 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
 };
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
-    let mut done = std::collections::BTreeSet::new();
-    for (ix, store) in ctx.sites.iter().enumerate() {
-        if store.raw.space != crate::memory::Space::Storage || store.raw.kind != AccessKind::Store {
-            continue;
-        }
-        for load in ctx.sites.iter().skip(ix + 1).filter(|l| l.raw.kind == AccessKind::Load) {
-            if load.raw.buffer != store.raw.buffer || load.raw.span == store.raw.span {
-                continue;
+    // The first store to each region, and the buffers that were reported.
+    let mut written: HashMap<(&str, Region), &Classified> = HashMap::new();
+    let mut done = BTreeSet::new();
+    for site in ctx.global() {
+        let Place::Offset(offset) = &site.raw.place else { continue };
+        let Some(region) = region(ctx, offset) else { continue };
+        let buffer = site.raw.buffer.as_str();
+        match site.raw.kind {
+            AccessKind::Store => drop(written.entry((buffer, region)).or_insert(site)),
+            AccessKind::Load => {
+                let Some(store) = written.get(&(buffer, region)).filter(|s| s.raw.span != site.raw.span)
+                else {
+                    continue;
+                };
+                if !done.insert(buffer) {
+                    continue;
+                }
+                let message = format!("`{buffer}` is written and then read back in the same kernel");
+                let mut finding = ctx.finding(RULE.name, Severity::Info, site, message, "read back here");
+                let mut written = (ctx.locate)(&store.raw.span);
+                written.message = "written here".into();
+                written.primary = false;
+                finding.labels.push(written);
+                finding.notes.push(format!("{} bytes per lane cross the bus twice", site.raw.width));
+                out.push(finding);
             }
-            let (Place::Offset(a), Place::Offset(b)) = (&store.raw.place, &load.raw.place) else { continue };
-            if !same_region(ctx, a, b) || !done.insert(store.raw.buffer.clone()) {
-                continue;
-            }
-            let message = format!("`{}` is written and then read back in the same kernel", store.raw.buffer);
-            let mut finding = ctx.finding(RULE.name, Severity::Info, load, message, "read back here");
-            let mut written = (ctx.locate)(&store.raw.span);
-            written.message = "written here".into();
-            written.primary = false;
-            finding.labels.push(written);
-            finding.notes.push(format!("{} bytes per lane cross the bus twice", load.raw.width));
-            out.push(finding);
+            AccessKind::Atomic => {}
         }
     }
 }
 
-/// Whether two accesses go over the same region: what neither lanes nor loops move is equal, and both move within it.
-/// A row of scores may be written by a lane each and read by all in turn.
-fn same_region(ctx: &Context<'_>, a: &Value, b: &Value) -> bool {
+/// What neither lanes nor loops move, and the parameters by which they move what they do. A row of scores may be written
+/// by a lane each and read by all in turn: the region is the same.
+type Region = (Value, BTreeSet<Vec<AtomId>>);
+
+fn region(ctx: &Context<'_>, v: &Value) -> Option<Region> {
     let alg = ctx.algebra;
+    let is_loop = |s: &AtomId| alg.symbol_of(*s).is_some_and(|s| s.kind == SymbolKind::Loop);
     let moves = |m: &Vec<AtomId>, c: &Lanes| {
         c.varies(alg.subgroup_size())
-            || m.iter().any(|&x| {
-                alg.info(x).varies
-                    || alg
-                        .info(x)
-                        .symbols
-                        .iter()
-                        .any(|&s| alg.symbol_of(s).is_some_and(|s| s.kind == SymbolKind::Loop))
-            })
+            || m.iter().any(|&x| alg.info(x).varies || alg.info(x).symbols.iter().any(is_loop))
     };
-    let (moving_a, fixed_a) = a.partition(|m, c| moves(m, c));
-    let (moving_b, fixed_b) = b.partition(|m, c| moves(m, c));
+    let (moving, fixed) = v.partition(moves);
     // Constants only say where within the region it begins.
-    let (constant_a, fixed_a) = fixed_a.partition(|m, _| m.is_empty());
-    let (constant_b, fixed_b) = fixed_b.partition(|m, _| m.is_empty());
-    // The factors by which lanes and loops move: the same parameters, whoever moves.
-    let factors = |v: &Value| -> std::collections::BTreeSet<Vec<AtomId>> {
-        let parameter = |x: &AtomId| {
-            alg.symbol_of(*x).is_some_and(|s| s.kind != SymbolKind::Loop && s.kind != SymbolKind::Flag)
-        };
-        v.0.iter().map(|(m, _)| m.iter().copied().filter(parameter).collect()).collect()
+    let (_, fixed) = fixed.partition(|m, _| m.is_empty());
+    let parameter = |x: &AtomId| {
+        alg.symbol_of(*x).is_some_and(|s| s.kind != SymbolKind::Loop && s.kind != SymbolKind::Flag)
     };
-    let any = |v: &Value| !v.0.is_empty();
-    let near = constant_a.sub(&constant_b).as_int().is_some_and(|d| d.unsigned_abs() < 256);
-    fixed_a == fixed_b && near && any(&moving_a) && any(&moving_b) && factors(&moving_a) == factors(&moving_b)
+    let factors = moving.0.iter().map(|(m, _)| m.iter().copied().filter(parameter).collect()).collect();
+    (!moving.0.is_empty()).then_some((fixed, factors))
 }

@@ -3,6 +3,7 @@
 use super::{Context, Rule};
 use crate::audit::classify::{Classified, Pattern};
 use crate::audit::finding::{Finding, Severity};
+use crate::audit::lanes::{Lanes, Value};
 use crate::audit::site::Place;
 use crate::memory::AccessKind;
 
@@ -41,15 +42,12 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         };
         let (Place::Offset(first), width) = (&site.raw.place, site.raw.width as i64) else { continue };
         let neighbour = |n: i64| {
-            ctx.sites.iter().any(|o| match &o.raw.place {
-                Place::Offset(v) => {
-                    o.raw.buffer == site.raw.buffer
-                        && o.raw.width == site.raw.width
-                        && o.raw.kind == AccessKind::Load
-                        && o.raw.conditions == site.raw.conditions
-                        && v.sub(first).as_int() == Some(n * width)
-                }
-                Place::Unknown(_) => false,
+            let there = first.add(&Value::int(n * width));
+            ctx.index.at(&there).iter().map(|&ix| &ctx.sites[ix].raw).any(|o| {
+                o.buffer == site.raw.buffer
+                    && o.width == site.raw.width
+                    && o.kind == AccessKind::Load
+                    && o.conditions == site.raw.conditions
             })
         };
         if neighbour(-1) {
@@ -92,6 +90,6 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Whether every term is a multiple of `of`, so that the vector would be aligned.
-fn is_multiple(v: &crate::audit::lanes::Value, of: i64) -> bool {
-    v.0.iter().all(|(_, c)| c.map(|x| x % of) == crate::audit::lanes::Lanes::Uniform(0))
+fn is_multiple(v: &Value, of: i64) -> bool {
+    v.0.iter().all(|(_, c)| c.map(|x| x % of) == Lanes::Uniform(0))
 }
