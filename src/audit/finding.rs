@@ -65,6 +65,9 @@ pub struct Finding {
     pub labels: Vec<Label>,
     /// Figures, assumptions, what would help.
     pub notes: Vec<String>,
+    /// Bytes that the access fetches and no lane uses, in an average workgroup, where that is known: findings of one
+    /// severity are in this order.
+    pub wasted_bytes: Option<f64>,
 }
 
 impl Finding {

@@ -363,12 +363,15 @@ impl Report {
         self.findings.iter().map(|f| f.severity).max()
     }
 
-    /// Takes out findings that say the same of one place, and orders the rest: worst first, then by place.
+    /// Takes out findings that say the same of one place, and orders the rest: worst first, then by what they cost, then
+    /// by place.
     pub(crate) fn finish(mut self) -> Self {
         let place = |f: &Finding| f.place().map(|l| (l.file.clone(), l.line, l.column));
         let mut seen = std::collections::HashSet::new();
         self.findings.retain(|f| seen.insert((f.code, place(f), f.message.clone())));
-        self.findings.sort_by_cached_key(|f| (std::cmp::Reverse(f.severity), place(f), f.code));
+        // Bytes are whole or nearly so; what is not known comes after what is.
+        let cost = |f: &Finding| f.wasted_bytes.map_or(-1, |b| b as i64);
+        self.findings.sort_by_cached_key(|f| (std::cmp::Reverse((f.severity, cost(f))), place(f), f.code));
         self
     }
 

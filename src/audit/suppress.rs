@@ -127,6 +127,7 @@ impl Suppressions {
                 kernel_file: String::new(),
                 labels: vec![s.at.clone()],
                 notes: vec![help],
+                wasted_bytes: None,
             });
         }
     }

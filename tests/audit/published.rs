@@ -313,3 +313,97 @@ fn a_loop_is_bounded_by_its_clamp() {
     let unknown = audit("loop_bound");
     assert!(unknown.site("a[base + i]").and_then(|s| s.blocks128).is_some_and(|b| b <= 16.0));
 }
+
+#[test]
+fn a_kernel_has_its_bytes_per_workgroup_and_per_dispatch() {
+    let text = "
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {
+    var sum = 0.0;
+    for (var k = 0u; k < 16u; k++) { sum += a[(g.x * 16u + k) * 32u]; }
+    for (var k = 0u; k < 4u; k++) { sum += a[k * 4096u + g.x]; }
+    o[g.x] = sum;
+}";
+    let settings = Settings { workgroups: Some([10, 1, 1]), ..Settings::default() };
+    let report = wgpu_marlin::audit::audit_wgsl("bytes.wgsl", text, &settings);
+    let kernel = &report.kernels[0];
+    // 64 lanes: 16 words that share no line, 4 words side by side, one store.
+    let one = kernel.per_workgroup.expect("counted");
+    assert_eq!((one.asked_bytes, one.useful_bytes, one.uncounted), (5376.0, 5376.0, 0));
+    assert_eq!(one.fetched_bytes, 16.0 * 64.0 * 128.0 + 4.0 * 256.0 + 256.0);
+    let all = kernel.per_dispatch.expect("the grid is known");
+    assert_eq!(all.fetched_bytes, 10.0 * one.fetched_bytes);
+    // Without the grid a workgroup's share is the same.
+    let report = wgpu_marlin::audit::audit_wgsl("bytes.wgsl", text, &Settings::default());
+    assert_eq!(report.kernels[0].per_workgroup, Some(one));
+    assert_eq!(report.kernels[0].per_dispatch, None);
+    assert!(report.summary().contains("per workgroup: lanes ask for 5376 bytes"), "{}", report.summary());
+    let costs: Vec<f64> = report.findings.iter().map(|f| f.wasted_bytes.unwrap_or(-1.0)).collect();
+    assert!(costs.windows(2).all(|p| p[0] >= p[1]) && costs[0] > 100_000.0, "{costs:?}");
+}
+
+#[test]
+fn slots_and_prefix_sums_are_dense_by_nature() {
+    let text = "
+@group(0) @binding(0) var<storage, read> a: array<u32>;
+@group(0) @binding(1) var<storage, read_write> n: atomic<u32>;
+@group(0) @binding(2) var<storage, read_write> o: array<u32>;
+@group(0) @binding(3) var<storage, read_write> wide: array<array<u32, 64>>;
+@compute @workgroup_size(64)
+fn slots(@builtin(global_invocation_id) g: vec3<u32>) {
+    if a[g.x] > 3u {
+        let slot = atomicAdd(&n, 1u);
+        o[slot] = g.x;
+        wide[slot][3] = g.x;
+    }
+}
+@compute @workgroup_size(64)
+fn scan(@builtin(global_invocation_id) g: vec3<u32>) {
+    let keep = u32(a[g.x] > 3u);
+    let at = subgroupExclusiveAdd(keep);
+    if keep == 1u { o[at] = g.x; }
+}";
+    let report = wgpu_marlin::audit::audit_wgsl("slots.wgsl", text, &Settings::default());
+    for kernel in ["slots", "scan"] {
+        let found: Vec<_> = findings(&report, kernel, "scattered")
+            .into_iter()
+            .filter(|f| f.message.contains("`o`"))
+            .map(|f| (f.severity, note(f, "dense by nature").is_some()))
+            .collect();
+        assert_eq!(found, [(Severity::Info, true)], "{kernel}: {:?}", report.findings);
+    }
+    let store = report.sites.iter().find(|s| s.kernel == "slots" && s.buffer == "wide").expect("a row");
+    assert_eq!(store.blocks128, Some(32.0), "slots 256 bytes apart");
+    assert_eq!(worst(&report, "slots"), Some(Severity::Warning));
+    assert_eq!(worst(&report, "scan"), Some(Severity::Info));
+}
+
+#[test]
+fn scores_that_are_stored_and_read_back_are_found() {
+    // A lane writes a score each, then all read the row in turn: as attention is commonly written.
+    let text = "
+struct P { n: u32, dim: u32 }
+@group(0) @binding(0) var<uniform> p: P;
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> k: array<f32>;
+@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(4) var<storage, read_write> o: array<f32>;
+@compute @workgroup_size(64)
+fn attention(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index) l: u32) {
+    for (var j = l; j < p.n; j += 64u) {
+        var s = 0.0;
+        for (var d = 0u; d < p.dim; d++) { s += q[w.x * p.dim + d] * k[j * p.dim + d]; }
+        scores[w.x * p.n + j] = s;
+    }
+    storageBarrier();
+    var most = -1e30;
+    for (var j = 0u; j < p.n; j++) { most = max(most, scores[w.x * p.n + j]); }
+    o[w.x * 64u + l] = most;
+}";
+    let report = wgpu_marlin::audit::audit_wgsl("scores.wgsl", text, &Settings::default());
+    let found = findings(&report, "attention", "round-trip");
+    assert_eq!(found.len(), 1, "{:?}", report.findings);
+    assert!(found[0].message.contains("`scores`"));
+}

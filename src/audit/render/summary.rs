@@ -2,6 +2,7 @@
 
 use crate::audit::finding::Severity;
 use crate::audit::report::{Kernel, Report};
+use crate::audit::rules::number;
 
 impl Report {
     /// One line per kernel, worst first, and the totals.
@@ -37,6 +38,19 @@ fn summary(report: &Report) -> String {
                 plural(*warnings, "warning"),
                 plural(*infos, "note"),
             )),
+        }
+        for (when, bytes) in [("workgroup", &k.per_workgroup), ("dispatch", &k.per_dispatch)] {
+            let Some(b) = bytes.as_ref().filter(|b| b.asked_bytes > 0.0) else { continue };
+            let uncounted = match b.uncounted {
+                0 => String::new(),
+                n => format!("; not counted: {}", plural(n, "access")),
+            };
+            out.push_str(&format!(
+                "  per {when}: lanes ask for {} bytes, {} of them distinct in their requests, {} in whole blocks{uncounted}\n",
+                number(b.asked_bytes),
+                number(b.useful_bytes),
+                number(b.fetched_bytes),
+            ));
         }
     }
     let total: usize = report.kernels.iter().map(|k| k.accesses).sum();

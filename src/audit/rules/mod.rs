@@ -145,7 +145,15 @@ impl Context<'_> {
             kernel_file: self.file.into(),
             labels,
             notes,
+            wasted_bytes: self.wasted(site),
         }
+    }
+
+    /// What an access to a buffer fetches in vain, per workgroup.
+    fn wasted(&self, site: &Classified) -> Option<f64> {
+        let block = self.settings.target.block();
+        let one = site.per_group.filter(|_| matches!(site.raw.space, Space::Storage | Space::Uniform))?;
+        Some((one.blocks[block.ix()] * block.bytes() as f64 - one.useful_bytes).max(0.0))
     }
 
     /// "32 lanes touch 32 lines of 128 B: 128 of 4096 bytes used".
