@@ -32,8 +32,48 @@ struct Disk<'a> {
 
 impl Files for Disk<'_> {
     fn read(&self, path: &str, from: &str) -> Option<String> {
+        if path.contains("::") {
+            return declared(path, from).or_else(|| declared(path, self.root));
+        }
         let found = find(path, from).or_else(|| find(path, self.root));
         found.and_then(|p| std::fs::read_to_string(p).ok())
+    }
+}
+
+/// Most files of a folder that are looked into for a module's name.
+const MOST_MODULES: usize = 512;
+
+/// The text of the file that says `#define_import_path path`: in the folder of `from` or below, else in the one above.
+fn declared(path: &str, from: &str) -> Option<String> {
+    let dir = Path::new(from).parent().unwrap_or(Path::new(""));
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let above = dir.parent().map(|d| if d.as_os_str().is_empty() { Path::new("..") } else { d });
+    let mut files = Vec::new();
+    [Some(dir), above].into_iter().flatten().find_map(|dir| {
+        files.clear();
+        modules_below(dir, &mut files, 0);
+        files.sort();
+        files.iter().find_map(|file| {
+            let text = std::fs::read_to_string(file).ok()?;
+            let says =
+                |l: &str| l.trim().strip_prefix("#define_import_path").is_some_and(|p| p.trim() == path);
+            text.lines().any(says).then_some(text)
+        })
+    })
+}
+
+fn modules_below(dir: &Path, files: &mut Vec<PathBuf>, depth: usize) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten().map(|e| e.path()) {
+        if files.len() >= MOST_MODULES {
+            return;
+        }
+        let link = entry.symlink_metadata().is_ok_and(|m| m.is_symlink());
+        if entry.is_dir() && !link && depth < 3 {
+            modules_below(&entry, files, depth + 1);
+        } else if entry.extension().is_some_and(|e| e == "wgsl") {
+            files.push(entry);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! Every line of the result knows the file, line and columns it came from.
 
+use super::oil;
 use crate::memory::Location;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,7 +140,9 @@ pub fn compose(
 ///
 /// - defined names are replaced wherever they stand as words, as in C;
 /// - names that are not defined are 0 in `#if`;
-/// - `#import name` is the text of `name.wgsl`, once;
+/// - naga_oil's `#import` is the text of the module that it names, once: of a file `name.wgsl`, or one that says
+///   `#define_import_path` of it; aliases and qualifiers are taken off;
+/// - naga_oil's `#{NAME}` is the name's value, and `#else ifdef NAME` is read as it does;
 /// - a directive that ends in a backslash goes on in the next line;
 /// - a comment that is nothing but a defined name stands for the name's text if that has several lines;
 /// - a name in `defines` keeps its value whatever the text says: it is the host's;
@@ -253,7 +256,9 @@ impl Composer<'_> {
             let (line, text) = lines[i];
             i += 1;
             let active = branches.iter().all(|b| b.active);
-            let Some(directive) = text.trim_start().strip_prefix('#') else {
+            let directive = text.trim_start().strip_prefix('#');
+            // naga_oil's `#{NAME}` may begin a line.
+            let Some(directive) = directive.filter(|d| !self.foreign || !d.starts_with('{')) else {
                 if active {
                     let (expanded, shifts) = self.substitute(text).map_err(|m| at(line, m))?;
                     let (expanded, shifts) = self.replace_words(expanded, shifts).map_err(|m| at(line, m))?;
@@ -285,16 +290,27 @@ impl Composer<'_> {
                     branches.push(Branch { active: holds, taken: holds, seen_else: false, line });
                 }
                 "elif" | "else" => {
+                    // naga_oil has `#else ifdef NAME`, `#else ifndef NAME` and `#else if EXPR`.
+                    let (how, argument) = match argument.split_once(char::is_whitespace) {
+                        Some((how @ ("ifdef" | "ifndef" | "if"), rest)) if self.foreign && word == "else" => {
+                            (how, rest.trim())
+                        }
+                        _ => (word, argument),
+                    };
                     let Some((last, outer)) = branches.split_last_mut() else {
                         return Err(at(line, format!("`#{word}` without `#if`")));
                     };
                     if last.seen_else {
                         return Err(at(line, format!("`#{word}` after `#else`")));
                     }
-                    last.seen_else = word == "else";
+                    last.seen_else = how == "else";
                     let open = !last.taken && outer.iter().all(|b| b.active);
-                    last.active =
-                        open && (word == "else" || self.holds(argument).map_err(|m| at(line, m))?);
+                    last.active = open
+                        && match how {
+                            "else" => true,
+                            "ifdef" | "ifndef" => self.defines.get(argument).is_some() == (how == "ifdef"),
+                            _ => self.holds(argument).map_err(|m| at(line, m))?,
+                        };
                     last.taken |= last.active;
                 }
                 "endif" => {
@@ -330,12 +346,21 @@ impl Composer<'_> {
                 }
                 "endfor" => return Err(at(line, "`#endfor` without `#for`".into())),
                 _ if !active => {}
-                "include" | "import" if word == "include" || self.foreign => {
-                    let mut path = argument.trim_matches(|c| matches!(c, '"' | '<' | '>')).to_string();
-                    if word == "import" {
-                        path = format!("{}.wgsl", path.trim_end_matches(".wgsl"));
+                "define" if self.foreign && argument.starts_with("_import_path") => {}
+                "import" if self.foreign => {
+                    let mut argument = argument.to_string();
+                    while oil::is_open(&argument) {
+                        let Some((_, more)) = lines.get(i) else { break };
+                        i += 1;
+                        argument.push_str(strip_comment(more).trim());
                     }
-                    if path.is_empty() || (path.len() == argument.len() && word == "include") {
+                    for import in oil::imports(&argument).map_err(|m| at(line, m))? {
+                        self.import(&import, file, line, depth)?;
+                    }
+                }
+                "include" => {
+                    let path = argument.trim_matches(|c| matches!(c, '"' | '<' | '>')).to_string();
+                    if path.is_empty() || path.len() == argument.len() {
                         return Err(at(line, "`#include` needs a path in quotes".into()));
                     }
                     if self.included.insert(path.clone()) {
@@ -369,6 +394,52 @@ impl Composer<'_> {
             Some(open) => Err(at(open.line, "`#if` without `#endif`".into())),
             None => Ok(()),
         }
+    }
+
+    /// Puts an imported module in, once.
+    fn import(
+        &mut self,
+        import: &oil::Import,
+        file: &str,
+        line: u32,
+        depth: usize,
+    ) -> Result<(), ComposeError> {
+        let item = import.item();
+        let modules = [Some(import.path.as_str()), item.map(|(module, _)| module)];
+        for module in modules.into_iter().flatten() {
+            if self.included.contains(module) {
+                if let (Some((m, name)), Some(alias)) = (item, &import.alias)
+                    && m == module
+                {
+                    self.defines.set(alias, name);
+                }
+                return Ok(());
+            }
+            for name in oil::Import::file_names(module) {
+                let Some(text) = self.files.read(&name, file) else { continue };
+                self.included.insert(module.to_string());
+                if !self.included.insert(name.clone()) && name != module {
+                    return Ok(());
+                }
+                if let (Some((m, item)), Some(alias)) = (item, &import.alias)
+                    && m == module
+                {
+                    self.defines.set(alias, item);
+                }
+                self.out.file(&name, &text);
+                let lines: Vec<_> = text.lines().enumerate().map(|(i, l)| (i as u32 + 1, l)).collect();
+                return self.block(&name, &lines, depth + 1);
+            }
+        }
+        let message = match item {
+            None => format!("no file `{}` to import", oil::Import::file_names(&import.path).join("` or `")),
+            Some(_) => format!(
+                "`#import {0}`: no file near this one says `#define_import_path {0}` (or the path without its last \
+                 name), nor is there a file of that name",
+                import.path
+            ),
+        };
+        Err(ComposeError { file: file.to_string(), line, message })
     }
 
     /// `I in A..B` → the name and the integers.
@@ -458,6 +529,16 @@ impl Composer<'_> {
         let mut words = Words::new(code);
         while let Some((word, is_name)) = words.next() {
             let start = words.at - word.len();
+            // A module's name before an item of it goes: the item is here.
+            if is_name && code[words.at..].starts_with("::") {
+                if !changed {
+                    moved.retain(|(here, _)| (*here as usize) <= start);
+                }
+                changed = true;
+                words.at += 2;
+                moved.push((out.len() as u32, origin(words.at)));
+                continue;
+            }
             // `@workgroup_size` is no name.
             let attribute = code[..start].ends_with('@');
             match if is_name && !attribute { self.word(word, 0)? } else { None } {
@@ -485,7 +566,25 @@ impl Composer<'_> {
         let mut out = String::new();
         let mut shifts = Vec::new();
         let mut done = 0;
-        while let Some(start) = text[done..].find("{{").map(|p| p + done) {
+        loop {
+            let braces = text[done..].find("{{").map(|p| p + done);
+            let oil = text[done..].find("#{").map(|p| p + done).filter(|_| self.foreign);
+            if let Some(start) = oil.filter(|o| braces.is_none_or(|b| *o < b))
+                && let Some(end) = text[start..].find('}').map(|p| p + start)
+            {
+                let name = text[start + 2..end].trim();
+                let value = self
+                    .defines
+                    .get(name)
+                    .ok_or_else(|| format!("`#{{{name}}}` has no value: give `-D {name}=VALUE`"))?;
+                out.push_str(&text[done..start]);
+                shifts.push((out.len() as u32, start as u32));
+                out.push_str(value);
+                done = end + 1;
+                shifts.push((out.len() as u32, done as u32));
+                continue;
+            }
+            let Some(start) = braces else { break };
             let Some(end) = text[start..].find("}}").map(|p| p + start) else { break };
             out.push_str(&text[done..start]);
             shifts.push((out.len() as u32, start as u32));

@@ -5,6 +5,7 @@
 
 mod compose;
 mod expr;
+mod oil;
 mod reflect;
 mod source;
 mod targets;

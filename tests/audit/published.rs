@@ -407,3 +407,51 @@ fn attention(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_inde
     assert_eq!(found.len(), 1, "{:?}", report.findings);
     assert!(found[0].message.contains("`scores`"));
 }
+
+/// The audit of a fixture with names for its preprocessor.
+fn audit_defined(name: &str, defines: &[(&str, &str)]) -> Report {
+    let mut names = wgpu_marlin::lower::Defines::new();
+    defines.iter().for_each(|(name, value)| names.set(name, *value));
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/audit/published/{name}.wgsl"));
+    run(&Request { paths: vec![path], defines: names, ..Request::default() }).expect("readable fixture")
+}
+
+#[test]
+fn naga_oils_dialect_is_read() {
+    let stored = |defines: &[(&str, &str)]| {
+        let report = audit_defined("else_ifdef", defines);
+        assert!(report.kernels[0].analysed, "{:?}", report.kernels[0].reason);
+        report.sites[0].line
+    };
+    assert_eq!([stored(&[("A", "1")]), stored(&[("B", "1")]), stored(&[])], [5, 7, 9]);
+
+    let report = audit_defined("value_def", &[("COUNT", "16")]);
+    assert!(report.kernels[0].analysed, "{:?}", report.kernels[0].reason);
+    let place = report.site("o[i + k * 64u]").map(|s| (s.line, s.column));
+    assert_eq!(place, Some((4, 44)), "columns are the source's");
+    let report = audit_defined("value_def", &[]);
+    let reason = report.kernels[0].reason.as_deref().expect("no value");
+    assert!(reason.contains("-D COUNT=VALUE"), "{reason}");
+
+    // The module is found by what it calls itself, the alias and the qualifier go.
+    let report = audit("oil_import");
+    assert!(report.kernels[0].analysed, "{:?}", report.kernels[0].reason);
+    let load = report.site("a[Shape::at(s, i, 3u)]").expect("the text is the author's");
+    assert_eq!((load.line, load.pattern), (6, Pattern::Coalesced));
+
+    let report = audit("import_as");
+    let reason = report.kernels[0].reason.as_deref().expect("the modules are not there");
+    assert!(reason.contains("import_as.wgsl:2: `#import shapes::plane`"), "{reason}");
+    assert!(!reason.contains(".wgsl` to include"), "{reason}");
+}
+
+#[test]
+fn enable_subgroups_is_accepted() {
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("enable_subgroups.wgsl");
+    let text = "enable subgroups;\n@group(0) @binding(0) var<storage, read_write> o: array<u32>;
+@compute @workgroup_size(64) fn k(@builtin(global_invocation_id) g: vec3<u32>) { o[g.x] = subgroupAdd(g.x); }\n";
+    std::fs::write(&dir, text).expect("a file");
+    let report = run(&Request { paths: vec![dir], ..Request::default() }).expect("readable");
+    assert!(report.kernels[0].analysed, "{:?}", report.kernels[0].reason);
+}
