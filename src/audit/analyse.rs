@@ -74,7 +74,10 @@ fn audit_entries(lowered: &Lowered, settings: &Settings) -> Report {
     });
     let locate = |span: &std::ops::Range<usize>| label_at(lowered, span);
     let text_of = |span: &std::ops::Range<usize>| {
-        lowered.composed.text.get(span.clone()).unwrap_or_default().to_string()
+        let whole = lowered.composed.text.get(span.clone()).unwrap_or_default();
+        // An access over several lines is the text as composed.
+        let own = if whole.contains('\n') { None } else { text_at(lowered, &label_at(lowered, span)) };
+        own.unwrap_or_else(|| whole.to_string())
     };
     for (ix, ep) in lowered.module.entry_points.iter().enumerate() {
         let walked = match walk_entry(lowered, ix, settings) {
@@ -150,17 +153,30 @@ fn parameters_of(module: &naga::Module) -> impl Iterator<Item = String> {
 
 /// The place of a span: on its first line only.
 fn label_at(lowered: &Lowered, span: &std::ops::Range<usize>) -> Label {
-    let place = lowered.composed.locate(span.start as u32);
-    let text = lowered.composed.text.get(span.clone()).unwrap_or_default();
-    let length = text.lines().next().map_or(0, str::len).max(1);
+    let composed = &lowered.composed;
+    let place = composed.locate(span.start as u32);
+    let text = composed.text.get(span.clone()).unwrap_or_default();
+    let here = text.lines().next().map_or(0, str::len).max(1);
+    // What was substituted within is as long as the author wrote it.
+    let end = composed.locate((span.start + here) as u32);
+    let same_line = end.file == place.file && end.line == place.line && end.column > place.column;
+    let length = if same_line { end.column - place.column } else { here as u32 };
     Label {
         file: place.file,
         line: place.line,
         column: place.column,
-        length: length as u32,
+        length,
         message: String::new(),
         primary: false,
     }
+}
+
+/// The author's text at a label.
+fn text_at(lowered: &Lowered, label: &Label) -> Option<String> {
+    let (_, text) = lowered.composed.sources().iter().find(|(name, _)| *name == label.file)?;
+    let line = text.lines().nth(label.line.saturating_sub(1) as usize)?;
+    let start = label.column.saturating_sub(1) as usize;
+    line.get(start..(start + label.length as usize).min(line.len())).map(String::from)
 }
 
 /// Classifies the accesses of one kernel, merges those of one place, applies the rules.

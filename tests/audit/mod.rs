@@ -2,7 +2,9 @@
 
 mod cases;
 mod cli;
+mod copies;
 mod deep;
+mod emulator;
 mod gate;
 mod published;
 mod trace;
