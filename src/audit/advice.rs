@@ -5,7 +5,6 @@
 //! the access then meets in no bank (or in half as many), and no other access of the array in more than before.
 
 use super::classify::{Classified, Pattern};
-use super::count::Access;
 use super::lanes::{Int, Op, Value};
 use super::settings::Settings;
 use super::site::{Place, RawSite, Walked};
@@ -179,15 +178,9 @@ fn count(
         Some(change) => change.apply(walked, offset),
         None => offset.clone(),
     };
-    let access = Access {
-        offset: &moved,
-        conditions: &raw.conditions,
-        enclosing: &raw.enclosing,
-        guards: &walked.guards,
-    };
+    let access = raw.access(&moved, &walked.guards);
     let memo = walked.memo.clone();
-    let (counted, ways) =
-        memo.count(&walked.algebra, access, raw.width, Some(settings.banks), settings.budget / 8);
+    let (counted, ways) = memo.count(&walked.algebra, access, Some(settings.banks), settings.budget / 8);
     walked.spent.set(walked.spent.get() + counted.work);
     ways.map(|w| (w.ways, w.ideal_ways))
 }

@@ -189,14 +189,9 @@ fn by_data(
     let dense = dense_slots(alg, offset);
     let nothing = Value::int(0);
     let stand_in = dense.as_ref().unwrap_or(&nothing);
-    let access = Access {
-        offset: stand_in,
-        conditions: &raw.conditions,
-        enclosing: &raw.enclosing,
-        guards: &walked.guards,
-    };
+    let access = raw.access(stand_in, &walked.guards);
     let banks = (raw.space == Space::Workgroup).then_some(settings.banks);
-    let (counted, _) = walked.memo.count(alg, access, raw.width, banks, settings.budget / 16);
+    let (counted, _) = walked.memo.count(alg, access, banks, settings.budget / 16);
     walked.spent.set(walked.spent.get() + counted.work);
     let requests = counted.sums.requests;
     if requests == 0 {
@@ -205,7 +200,7 @@ fn by_data(
     }
     out.most_lanes = counted.example.len();
     out.lanes = Some(counted.sums.active_lanes as f64 / requests as f64);
-    out.per_group = counted.per_group(raw.width).filter(|_| dense.is_some() || out.most_lanes == 1);
+    out.per_group = counted.per_group(raw.bytes()).filter(|_| dense.is_some() || out.most_lanes == 1);
     if dense.is_some() {
         out.assumptions.push("the slots of a subgroup's lanes are consecutive".into());
         out.sums = Some(counted.sums);
@@ -298,10 +293,9 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         return out;
     }
     let conditions = deciding(walked, raw);
-    let access =
-        Access { offset, conditions: &conditions, enclosing: &raw.enclosing, guards: &walked.guards };
+    let access = Access { conditions: &conditions, ..raw.access(offset, &walked.guards) };
     let banks = (raw.space == Space::Workgroup).then_some(settings.banks);
-    let (counted, ways) = walked.memo.count(alg, access, raw.width, banks, settings.budget);
+    let (counted, ways) = walked.memo.count(alg, access, banks, settings.budget);
     walked.spent.set(walked.spent.get() + counted.work);
     out.confidence = match counted.coverage {
         Coverage::Complete => Confidence::Exact,
@@ -314,7 +308,7 @@ pub(crate) fn classify(walked: &Walked, raw: &RawSite, settings: &Settings) -> C
         out.assumptions.push(note.clone());
     }
     out.sums = Some(counted.sums);
-    out.per_group = counted.per_group(raw.width);
+    out.per_group = counted.per_group(raw.bytes());
     if counted.sums.requests == 0 {
         out.pattern = Pattern::Unreached;
         return out;

@@ -73,6 +73,35 @@ impl Traffic {
         }
     }
 
+    /// As [`add_request`](Self::add_request), of lanes that touch several stretches each: `parts` are their distances
+    /// from a lane's offset and their lengths.
+    pub fn add_request_of_parts(&mut self, offsets: &[u64], parts: &[(u64, u64)]) {
+        let all =
+            offsets.iter().flat_map(|&o| parts.iter().map(move |&(at, length)| (o + at, o + at + length)));
+        let mut stretches: Vec<(u64, u64)> = all.filter(|s| s.1 > s.0).collect();
+        stretches.sort_unstable();
+        let Some(&(lowest, _)) = stretches.first() else { return };
+        self.requests += 1;
+        self.active_lanes += offsets.len() as u64;
+        let mut covered_to = 0;
+        let (mut free, mut free_if_aligned) = ([0; 3], [0; 3]);
+        for &(start, end) in &stretches {
+            self.useful_bytes += end - start.max(covered_to).min(end);
+            covered_to = covered_to.max(end);
+            for (i, &size) in BLOCK_SIZES.iter().enumerate() {
+                let count = |origin: u64, next_free: &mut u64| {
+                    let first = ((start - origin) / size).max(*next_free);
+                    let last = (end - origin - 1) / size;
+                    let new = (last + 1).saturating_sub(first);
+                    *next_free = (*next_free).max(last + 1);
+                    new
+                };
+                self.blocks[i] += count(0, &mut free[i]);
+                self.blocks_if_aligned[i] += count(lowest, &mut free_if_aligned[i]);
+            }
+        }
+    }
+
     /// Adds another sum, for example another workgroup's.
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
@@ -127,6 +156,19 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// One part is the plain request; a split one is the same bytes.
+        #[test]
+        fn parts_count_as_the_bytes_that_they_cover(
+            offsets in proptest::collection::vec(0u64..4096, 1..32), width in 1u64..40, cut in 0u64..40,
+        ) {
+            let cut = cut.min(width);
+            let mut whole = Traffic::default();
+            whole.add_request(&mut offsets.clone(), width);
+            let mut parts = Traffic::default();
+            parts.add_request_of_parts(&offsets, &[(0, cut), (cut, width - cut)]);
+            proptest::prop_assert_eq!(whole, parts);
+        }
+
         #[test]
         fn equals_a_count_by_sets(offsets in proptest::collection::vec(0u64..2000, 1..64), width in 1u64..20) {
             let mut t = Traffic::default();

@@ -9,6 +9,11 @@ use crate::audit::lanes::{AtomId, Value};
 pub(crate) struct Access<'a> {
     /// Byte offset into the buffer.
     pub(crate) offset: &'a Value,
+    /// The bytes of a lane from there on: how many, and which stretches of them, where it is not all.
+    pub(crate) width: u64,
+    pub(crate) parts: &'a [(u64, u64)],
+    /// What the offset is a multiple of.
+    pub(crate) align: u64,
     /// Conditions (0 or 1) under which a lane takes part; all must hold.
     pub(crate) conditions: &'a [Value],
     /// Workgroup ids and loop counters around the access, innermost last.

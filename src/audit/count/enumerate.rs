@@ -9,7 +9,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::access::{Access, Assumption, Coverage, Shifts};
 use super::period::{MOST_VALUES, Periods, lcm};
 use super::walk::{Shapes, Walk, Weighted, for_each_shifted, parts};
-use crate::audit::lanes::{Algebra, Atom, AtomId, Evaluated, Lanes, Op, Symbol, SymbolKind, Tape, Value};
+use crate::audit::lanes::{
+    Algebra, Atom, AtomId, Evaluated, Lanes, Op, Symbol, SymbolKind, Tape, Value, gcd,
+};
 
 struct Plan<'a, 'b> {
     algebra: &'a Algebra,
@@ -348,6 +350,24 @@ impl Plan<'_, '_> {
         }
     }
 
+    /// The steps in which an unknown may grow so that the offset stays a multiple of what it must be one of.
+    fn aligned_step(&self, id: AtomId) -> i64 {
+        let align = i64::try_from(self.access.align).unwrap_or(1).max(1);
+        let mut common = 0;
+        for (m, c) in self.access.offset.0.iter() {
+            if m.iter().any(|&a| a != id && self.algebra.info(a).symbols.contains(&id)) {
+                return 1;
+            }
+            if m.contains(&id) {
+                common = match c {
+                    Lanes::Uniform(c) => gcd(common, *c),
+                    Lanes::Each(c) => c.iter().fold(common, |g, c| gcd(g, *c)),
+                };
+            }
+        }
+        align / gcd(align, common).max(1)
+    }
+
     fn stand_in(&self, id: AtomId) -> i64 {
         self.stand_ins.get(&id).copied().unwrap_or(1021 * 128)
     }
@@ -454,8 +474,9 @@ impl Plan<'_, '_> {
                 self.assume_residues(id);
             }
             self.assumptions.insert(Assumption::Large(symbol.name));
-            self.stands_for(id, period as f64);
-            return Some((0..period).map(|r| (large + r, 1)).collect());
+            self.stands_for(id, (period as u64).div_ceil(self.aligned_step(id) as u64) as f64);
+            let step = self.aligned_step(id);
+            return Some((0..period).step_by(step as usize).map(|r| (large + r, 1)).collect());
         }
         if let Some(n) = self.bound(id, conditions) {
             if matches!(symbol.kind, SymbolKind::WorkgroupId(_)) {

@@ -27,17 +27,16 @@ impl Memo {
         &self,
         algebra: &Algebra,
         access: Access<'_>,
-        width: u64,
         banks: Option<BankModel>,
         budget: usize,
     ) -> Entry {
-        let key = form(algebra, access, width, banks, budget);
+        let key = form(algebra, access, banks, budget);
         let known = |m: &HashMap<_, Entry>| m.get(&key).cloned();
         // A poisoned lock means a panic in another kernel's count: the entries are whole all the same.
         if let Some(entry) = known(&self.0.lock().unwrap_or_else(|e| e.into_inner())) {
             return entry;
         }
-        let entry = count(algebra, access, width, banks, budget);
+        let entry = count(algebra, access, banks, budget);
         let mut all = self.0.lock().unwrap_or_else(|e| e.into_inner());
         if all.len() < MOST_ENTRIES {
             all.insert(key, entry.clone());
@@ -47,13 +46,7 @@ impl Memo {
 }
 
 /// 128 bits that stand for all that a count depends on.
-fn form(
-    algebra: &Algebra,
-    access: Access<'_>,
-    width: u64,
-    banks: Option<BankModel>,
-    budget: usize,
-) -> (u64, u64) {
+fn form(algebra: &Algebra, access: Access<'_>, banks: Option<BankModel>, budget: usize) -> (u64, u64) {
     // Atoms by their rank: arguments come before what is applied to them.
     let mut roots: Vec<&Value> = std::iter::once(access.offset).chain(access.conditions).collect();
     let mut guarded: BTreeSet<AtomId> = BTreeSet::new();
@@ -81,7 +74,7 @@ fn form(
     let modulus = banks.map_or(LINE, |b| LINE.max(b.period_bytes() as i64));
 
     let mut h = Two::default();
-    (algebra.lanes(), algebra.subgroup_size(), width, budget).hash(&mut h);
+    (algebra.lanes(), algebra.subgroup_size(), access.width, access.parts, access.align, budget).hash(&mut h);
     banks.map(|b| (b.banks, b.bank_bytes)).hash(&mut h);
     for &id in &all {
         match algebra.atom(id) {

@@ -106,11 +106,10 @@ impl Counted {
 /// The modulus of [`Requests`] in which blocks are counted.
 const LINE: i64 = BLOCK_SIZES[2] as i64;
 
-/// Counts the blocks of an access of `width` bytes per lane, and where it is asked for the words per bank.
+/// Counts the blocks of an access, and where it is asked for the words per bank.
 pub(crate) fn count(
     algebra: &Algebra,
     access: Access<'_>,
-    width: u64,
     banks: Option<BankModel>,
     budget: usize,
 ) -> (Counted, Option<BankUse>) {
@@ -118,9 +117,9 @@ pub(crate) fn count(
     let ways = banks.map(|banks| {
         let period = banks.period_bytes() as i64;
         if period == LINE {
-            worst_use(banks, &requests, width)
+            worst_use(banks, &requests, access.width)
         } else {
-            worst_use(banks, &Requests::collect(algebra, access, period, budget), width)
+            worst_use(banks, &Requests::collect(algebra, access, period, budget), access.width)
         }
     });
     let unknown = algebra.symbols_in(access.offset).iter().any(|&s| {
@@ -128,7 +127,7 @@ pub(crate) fn count(
             .symbol_of(s)
             .is_some_and(|s| s.count.is_none() && matches!(s.kind, SymbolKind::Param | SymbolKind::Loaded))
     });
-    let mut counted = blocks_of(requests, width);
+    let mut counted = blocks_of(requests, access);
     if unknown && counted.example.len() > 1 {
         let other = Requests::collect_with(algebra, access, LINE, budget / 16, 3);
         counted.real = distances(&counted.example) == distances(&other.shapes.example);
@@ -143,14 +142,17 @@ fn distances(request: &[(usize, i64)]) -> Vec<(usize, i64)> {
     request.iter().map(|&(lane, at)| (lane, at.wrapping_sub(first))).collect()
 }
 
-fn blocks_of(requests: Requests, width: u64) -> Counted {
+fn blocks_of(requests: Requests, access: Access<'_>) -> Counted {
     let mut sums = Sums::default();
     let mut offsets: Vec<u64> = Vec::new();
     requests.for_each(&mut |shape, lowest, weight| {
         offsets.clear();
         offsets.extend(shape.iter().map(|&o| (o.wrapping_add(lowest)) as u64 & (u64::MAX >> 2)));
         let mut one = Traffic::default();
-        one.add_request(&mut offsets, width);
+        match access.parts {
+            [] => one.add_request(&mut offsets, access.width),
+            parts => one.add_request_of_parts(&offsets, parts),
+        }
         sums.add(&one, weight);
     });
     let Requests { coverage, assumptions, shapes, groups, work, .. } = requests;

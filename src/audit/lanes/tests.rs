@@ -110,7 +110,7 @@ fn symbolic(e: &Expr, t: Int, alg: &mut Algebra, symbols: &[Value; 2]) -> Value 
 }
 
 fn blocks(alg: &Algebra, access: Access<'_>, width: u64, budget: usize) -> Counted {
-    count(alg, access, width, None, budget).0
+    count(alg, Access { width, ..access }, None, budget).0
 }
 
 fn no_guards() -> HashMap<AtomId, Vec<Value>> {
@@ -167,7 +167,7 @@ proptest! {
         let below = alg.apply(Op::Lt(Int::I32), &[Value::lanes(Lanes::new((0..LANES as i64).collect())), Value::int(limit)]);
         let guards = no_guards();
         let enclosing = [bx.as_atom().unwrap(), i.as_atom().unwrap()];
-        let access = Access { offset: &offset, conditions: &[below], enclosing: &enclosing, guards: &guards };
+        let access = Access { offset: &offset, width: 4, parts: &[], align: 1, conditions: &[below], enclosing: &enclosing, guards: &guards };
         let got = blocks(&alg, access, width, 1 << 22);
         let mut want = Traffic::default();
         for b in 0..groups as i64 {
@@ -200,7 +200,7 @@ proptest! {
         let offset = v.scale(4).add(&Value::int(1 << 33));
         let guards = no_guards();
         let enclosing = [bx.as_atom().unwrap(), i.as_atom().unwrap()];
-        let access = Access { offset: &offset, conditions: &[], enclosing: &enclosing, guards: &guards };
+        let access = Access { offset: &offset, width: 4, parts: &[], align: 1, conditions: &[], enclosing: &enclosing, guards: &guards };
         let got = blocks(&alg, access, 4, 1 << 22);
         let mut want = Traffic::default();
         for b in 0..groups as i64 {
@@ -288,7 +288,15 @@ fn what_shifts_a_request_by_more_for_some_workgroups_is_counted() {
     let offset = alg.mul(&sum, &group).scale(4);
     let guards = no_guards();
     let enclosing = [group.as_atom().unwrap(), i.as_atom().unwrap()];
-    let access = Access { offset: &offset, conditions: &[], enclosing: &enclosing, guards: &guards };
+    let access = Access {
+        offset: &offset,
+        width: 4,
+        parts: &[],
+        align: 1,
+        conditions: &[],
+        enclosing: &enclosing,
+        guards: &guards,
+    };
     let got = blocks(&alg, access, 4, 1 << 22);
     assert_eq!((got.coverage, got.sums.requests, got.sums.blocks), (Coverage::Complete, 8, [10, 9, 8]));
 }
@@ -317,7 +325,15 @@ fn an_unknown_stride_touches_a_block_per_lane() {
     let tid = Value::lanes(Lanes::new((0..32).collect()));
     let offset = alg.mul(&tid, &n).scale(4);
     let guards = no_guards();
-    let access = Access { offset: &offset, conditions: &[], enclosing: &[], guards: &guards };
+    let access = Access {
+        offset: &offset,
+        width: 4,
+        parts: &[],
+        align: 1,
+        conditions: &[],
+        enclosing: &[],
+        guards: &guards,
+    };
     let got = blocks(&alg, access, 4, 1 << 18);
     assert_eq!(got.sums.blocks[2], got.sums.requests * 32);
     assert_eq!(got.coverage, Coverage::Residues);
@@ -334,7 +350,15 @@ fn a_triangular_loop_is_walked_exactly() {
     let offset = j.scale(4);
     let enclosing = [i_id, j_id];
     let conditions = [before];
-    let access = Access { offset: &offset, conditions: &conditions, enclosing: &enclosing, guards: &guards };
+    let access = Access {
+        offset: &offset,
+        width: 4,
+        parts: &[],
+        align: 1,
+        conditions: &conditions,
+        enclosing: &enclosing,
+        guards: &guards,
+    };
     let got = blocks(&alg, access, 4, 1 << 18);
     assert_eq!(got.coverage, Coverage::Complete);
     assert_eq!(got.sums.requests, 1 + 2 + 3 + 4);
@@ -347,7 +371,15 @@ fn padding_removes_the_bank_conflict() {
     let model = crate::memory::BankModel::default();
     for (pitch, want) in [(128, 32), (132, 1)] {
         let offset = Value::lanes(Lanes::new((0..32).map(|t| t * pitch).collect()));
-        let access = Access { offset: &offset, conditions: &[], enclosing: &[], guards: &guards };
-        assert_eq!(count(&alg, access, 2, Some(model), 1 << 16).1.unwrap().ways, want);
+        let access = Access {
+            offset: &offset,
+            width: 4,
+            parts: &[],
+            align: 1,
+            conditions: &[],
+            enclosing: &[],
+            guards: &guards,
+        };
+        assert_eq!(count(&alg, Access { width: 2, ..access }, Some(model), 1 << 16).1.unwrap().ways, want);
     }
 }

@@ -31,7 +31,7 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) {
 /// Whether consecutive lanes touch a part of consecutive structs.
 pub(super) fn one_per_lane(site: &Classified) -> bool {
     let record = site.raw.record.as_ref();
-    record.is_some_and(|r| r.stride > site.raw.width && site.stride_bytes == i64::try_from(r.stride).ok())
+    record.is_some_and(|r| r.stride > site.raw.bytes() && site.stride_bytes == i64::try_from(r.stride).ok())
 }
 
 fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
@@ -56,7 +56,7 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
         let name = if record.name.is_empty() { "a struct".into() } else { format!("`{}`", record.name) };
         let message = format!(
             "each lane uses {} of the {} bytes of {name} in the array `{}`: {} % of what is fetched",
-            site.raw.width,
+            site.raw.bytes(),
             record.stride,
             site.raw.buffer,
             number(efficiency * 100.0)

@@ -506,6 +506,8 @@ impl Walker<'_> {
             space,
             kind,
             width: self.module.access_bytes(ty),
+            parts: Vec::new(),
+            align: self.module.element_bytes(ty),
             place,
             conditions: self.walk.conditions.clone(),
             enclosing: self.walk.enclosing.clone(),
@@ -608,11 +610,12 @@ impl Walker<'_> {
                 }
                 (a, b) => Val::Other(self.why(a).or_else(|| self.why(b))),
             },
-            ("ctpop", _) | ("ctlz", _) | ("cttz", _) => match &values[0] {
+            ("ctpop" | "ctlz" | "cttz" | "bitreverse", _) => match &values[0] {
                 Val::Int(v) => {
                     let op = match stem {
                         "ctpop" => Op::CountOnes(t),
                         "ctlz" => Op::LeadingZeros(t),
+                        "bitreverse" => Op::ReverseBits(t),
                         _ => Op::TrailingZeros(t),
                     };
                     Val::Int(self.walk.alg.apply(op, std::slice::from_ref(v)))

@@ -170,6 +170,17 @@ impl Module {
         }
     }
 
+    /// The size of the scalars that a type is made of, which its address is a multiple of.
+    pub(super) fn element_bytes(&self, ty: &Ty) -> u64 {
+        match ty {
+            Ty::Vector(_, e) | Ty::Array(_, e) => self.element_bytes(e),
+            t => match self.layout(t, 0).0 {
+                bytes @ (1 | 2 | 4 | 8) => bytes,
+                _ => 1,
+            },
+        }
+    }
+
     /// Offset and type of a member.
     pub(super) fn member(&self, ty: &Ty, index: usize) -> Option<(u64, Ty)> {
         match ty {

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use crate::audit::front::walk::Walk;
 use crate::audit::lanes::Value;
 use crate::audit::settings::Settings;
-use crate::audit::site::{Record, Walked};
+use crate::audit::site::{RawSite, Record, Walked};
 use crate::memory::Space;
 use crate::metal::{Ir, Param};
 use cfg::Cfg;
@@ -157,6 +157,7 @@ pub(in crate::audit) fn walk(
     }
     w.find_escaping();
     w.region(None)?;
+    RawSite::join_parts(&mut w.walk.sites);
     Ok(w.walk.finish(name))
 }
 

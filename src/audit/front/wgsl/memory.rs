@@ -355,7 +355,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// One access per stretch of bytes that lie side by side.
+    /// One access to the stretches of bytes that are used.
     fn record_parts(&mut self, m: &Memory, kind: AccessKind, mut parts: Vec<(u64, u64)>, span: naga::Span) {
         parts.sort_unstable();
         let mut runs: Vec<(u64, u64)> = Vec::new();
@@ -365,9 +365,11 @@ impl<'a> Walker<'a> {
                 _ => runs.push((at, length)),
             }
         }
-        for (at, length) in runs {
-            let part = Memory { offset: m.offset.add(&Value::int(at as i64)), ..m.clone() };
-            self.record(&part, kind, length, span);
+        let (Some(&(start, _)), Some(&(at, length))) = (runs.first(), runs.last()) else { return };
+        let place = Memory { offset: m.offset.add(&Value::int(start as i64)), ..m.clone() };
+        self.record(&place, kind, at + length - start, span);
+        if let (Some(site), true, 0) = (self.walk.sites.last_mut(), runs.len() > 1, self.walk.quiet) {
+            site.parts = runs.iter().map(|(at, length)| (at - start, *length)).collect();
         }
     }
 
@@ -406,6 +408,8 @@ impl<'a> Walker<'a> {
             space: m.space,
             kind,
             width,
+            parts: Vec::new(),
+            align: 1,
             place: Place::Offset(m.offset.clone()),
             conditions: self.walk.conditions.clone(),
             enclosing: self.walk.enclosing.clone(),
@@ -444,6 +448,8 @@ impl<'a> Walker<'a> {
             space: Space::Texture,
             kind,
             width: 16,
+            parts: Vec::new(),
+            align: 1,
             place: Place::Unknown("the layout of texels in memory is the driver's own".into()),
             conditions: Vec::new(),
             enclosing: self.walk.enclosing.clone(),
@@ -486,6 +492,8 @@ impl<'a> Walker<'a> {
             space: m.space,
             kind,
             width: along * u64::from(scalar.width),
+            parts: Vec::new(),
+            align: 1,
             place: Place::Offset(offset),
             conditions,
             enclosing: self.walk.enclosing.clone(),
