@@ -510,8 +510,13 @@ fn product_of_parameters(alg: &Algebra, value: &Value, pair: Option<(usize, usiz
         let (p1, p2) = (of(&first)?, of(&second)?);
         let whole = d1 != 0 && d1 % p1 == 0 && d2 % p2 == 0 && d1 / p1 == d2 / p2;
         let names: Vec<_> = m.iter().filter_map(|&id| alg.symbol_of(id)).map(|s| s.name.as_str()).collect();
-        whole.then(|| format!("{}·{}", (d1 / p1).abs(), names.join("·")))
+        whole.then(|| times((d1 / p1).abs(), &names.join("·")))
     })
+}
+
+/// "4·n", or "n".
+fn times(k: i64, what: &str) -> String {
+    if k == 1 { what.to_string() } else { format!("{k}·{what}") }
 }
 
 /// The distance between two lanes in terms of unknown symbols, if any take part in it.
@@ -526,7 +531,7 @@ fn symbolic_stride(alg: &Algebra, value: &Value, pair: Option<(usize, usize)>) -
             let by = c.at(b) - c.at(a);
             let names: Vec<_> = m.iter().filter_map(|&x| alg.symbol_of(x)).map(|s| s.name.as_str()).collect();
             if by != 0 && m.iter().any(|&x| unknown(x).is_some()) {
-                parts.push(format!("{}·{}", by.abs(), names.join("·")));
+                parts.push(times(by.abs(), &names.join("·")));
             }
             continue;
         };
@@ -534,7 +539,10 @@ fn symbolic_stride(alg: &Algebra, value: &Value, pair: Option<(usize, usize)>) -
             Some((Op::Div(_), [dividend, divisor])) if divisor.as_int().is_some() => {
                 let inner = symbolic_stride(alg, dividend, pair);
                 let divided = inner.zip(divisor.as_int());
-                parts.extend(divided.map(|(inner, by)| format!("{}·({inner})/{by}", c.at(a).abs())));
+                parts.extend(divided.map(|(inner, by)| {
+                    let inner = if inner.contains(" + ") { format!("({inner})") } else { inner };
+                    times(c.at(a).abs(), &format!("{inner}/{by}"))
+                }));
             }
             _ if alg.varies(&of_atom(applied)) => {
                 let parameter = |&id: &AtomId| {
@@ -545,7 +553,7 @@ fn symbolic_stride(alg: &Algebra, value: &Value, pair: Option<(usize, usize)>) -
                 let symbols = alg.symbols_in(&of_atom(applied));
                 let names: Vec<_> = symbols.iter().filter_map(parameter).collect();
                 if !names.is_empty() {
-                    parts.push(format!("{}·f({})", c.at(a).abs(), names.join(", ")));
+                    parts.push(times(c.at(a).abs(), &format!("f({})", names.join(", "))));
                 }
             }
             _ => {}

@@ -41,9 +41,10 @@ pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report 
     let module = msl::read(&ir.text);
     let memo = Arc::new(Memo::default());
     let lines: Vec<&str> = text.lines().collect();
+    let names = msl::names::Names::of(text);
     let reports: Vec<Report> = (0..ir.kernels.len())
         .into_par_iter()
-        .map(|n| match msl::walk(&module, ir, n, settings) {
+        .map(|n| match msl::walk(&module, ir, n, &names, settings) {
             Ok(mut walked) => {
                 walked.memo = memo.clone();
                 let locate = |span: &std::ops::Range<usize>| label(ir, &lines, name, span);

@@ -260,7 +260,7 @@ fn main(@builtin(global_invocation_id) g: vec3<u32>) { o[g.x] = k[(g.x * pitch +
 ";
     let report = audit_wgsl("s.wgsl", text, &Settings::default());
     let load = report.site("k[(g.x").unwrap();
-    assert_eq!((load.stride_bytes, load.stride_symbol.as_deref()), (None, Some("16·(1·pitch)/4")));
+    assert_eq!((load.stride_bytes, load.stride_symbol.as_deref()), (None, Some("16·pitch/4")));
 }
 
 #[test]

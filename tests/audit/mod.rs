@@ -7,4 +7,5 @@ mod deep;
 mod emulator;
 mod gate;
 mod published;
+mod published_metal;
 mod trace;

@@ -115,6 +115,12 @@ impl<'a> Walk<'a> {
         v
     }
 
+    /// The same of a parameter that has two names.
+    pub(super) fn parameter_named(&mut self, name: &str, other: &str) -> Value {
+        let by_other = self.settings.value_of(name).is_none() && self.settings.value_of(other).is_some();
+        self.parameter(if by_other { other } else { name })
+    }
+
     /// Something unknown that is the same for all lanes.
     pub(super) fn fresh(&mut self, name: &str) -> Value {
         self.alg.symbol(Symbol { name: name.into(), kind: SymbolKind::Loaded, count: None })

@@ -62,7 +62,8 @@ fn check(ctx: &Context<'_>, out: &mut Vec<Finding>) {
             number(efficiency * 100.0)
         );
         let mut finding = ctx.finding(RULE.name, severity, site, message, "one struct per lane");
-        if covered > 0.7 {
+        let own = site.raw.width as f64 / record.stride as f64;
+        if covered > 0.7 && covered > own + 0.01 {
             finding.notes.push("neighbouring accesses use the other fields".into());
         } else if let Some(count) = ctx.side_by_side_text(site) {
             let part = if record.vector { "component" } else { "field" };

@@ -284,6 +284,21 @@ impl Walker<'_> {
                 v
             }
             ("freeze" | "addrspacecast", v) => v,
+            // A vector as one integer: its first component in the lowest bits; and back.
+            ("bitcast", Val::Vector(parts)) if self.packed(from, to, &parts).is_some() => {
+                let packed = self.packed(from, to, &parts).unwrap_or_else(|| Value::int(0));
+                Val::Int(packed)
+            }
+            ("bitcast", Val::Int(x)) if unpacked_bits(from, to).is_some() => {
+                let (n, bits) = unpacked_bits(from, to).unwrap_or((1, 32));
+                let t = int_ty(from);
+                let mask = Value::int((1i64 << bits) - 1);
+                let part = |w: &mut Self, i: u64| {
+                    let shifted = w.walk.alg.apply(Op::Shr(t), &[x.clone(), Value::int((i * bits) as i64)]);
+                    Val::Int(w.walk.alg.apply(Op::And(t), &[shifted, mask.clone()]))
+                };
+                Val::Vector(Rc::new((0..n).map(|i| part(self, i)).collect()))
+            }
             ("zext" | "sext" | "trunc", Val::Vector(parts)) => Val::Vector(parts),
             ("inttoptr" | "ptrtoint", v) => {
                 let why = self.why(&v);
@@ -307,6 +322,21 @@ impl Walker<'_> {
                 self.unknown(to, why)
             }
         }
+    }
+
+    /// The components of a vector of natural numbers side by side in one integer of the same size.
+    fn packed(&self, from: &Ty, to: &Ty, parts: &[Val]) -> Option<Value> {
+        let (n, bits) = unpacked_bits(to, from).filter(|(n, _)| *n as usize == parts.len())?;
+        let mut sum = Value::int(0);
+        for (i, part) in (0..n).zip(parts) {
+            let Val::Int(part) = part else { return None };
+            let (low, high) = self.walk.alg.range(part);
+            if low < Some(0) || high? >= 1 << bits {
+                return None;
+            }
+            sum = sum.add(&part.scale(1i64.checked_shl((i * bits) as u32)?));
+        }
+        Some(sum)
     }
 
     /// Something of a type of which only the reason for its difference is known.
@@ -412,8 +442,12 @@ impl Walker<'_> {
                 let v = match (&differs, p.offset.as_int(), ty) {
                     (Some(_), _, _) => self.unknown(ty, Some(format!("values loaded from `{name}`").into())),
                     (None, Some(at), Ty::Int(bits)) if constant && *bits > 1 => {
-                        let full = if at == 0 { name } else { format!("{name}+{at}") };
-                        Val::Int(self.walk.parameter(&full))
+                        let by_offset = if at == 0 { name.clone() } else { format!("{name}+{at}") };
+                        let path = u64::try_from(at)
+                            .ok()
+                            .and_then(|at| param.and_then(|p| self.names.path(&p.ty, at)));
+                        let full = path.map_or_else(|| by_offset.clone(), |path| format!("{name}{path}"));
+                        Val::Int(self.walk.parameter_named(&full, &by_offset))
                     }
                     (None, _, Ty::Int(bits)) if *bits > 1 => Val::Int(self.walk.fresh(&format!("{name}[…]"))),
                     (None, _, _) => self.unknown(ty, None),
@@ -511,11 +545,22 @@ impl Walker<'_> {
             place,
             conditions: self.walk.conditions.clone(),
             enclosing: self.walk.enclosing.clone(),
-            record: p.record.clone(),
+            record: self.record_of(p),
             pitches: Vec::new(),
             depth: self.walk.depth,
             collective: false,
         });
+    }
+
+    /// The element that a pointer is in, vectors by the name that the text gives them.
+    fn record_of(&self, p: &Pointer) -> Option<Record> {
+        let mut record = p.record.clone()?;
+        if let (true, Base::Buffer(i)) = (record.name.starts_with("metal::"), &p.base)
+            && let Some(param) = self.params.get(*i)
+        {
+            record.name = param.ty.trim_start_matches("const ").trim_end_matches([' ', '*', '&']).to_string();
+        }
+        Some(record)
     }
 
     fn call(&mut self, name: &str, ty: &Ty, args: &[(Ty, Operand)]) -> Val {
@@ -710,6 +755,14 @@ impl Walker<'_> {
         let base = Base::Either(Rc::new(all));
         Val::Pointer(Pointer { base, offset: Value::int(0), record: None, within: None })
     }
+}
+
+/// Components of a vector type, and bits of each, where an integer of its size holds them all.
+fn unpacked_bits(integer: &Ty, vector: &Ty) -> Option<(u64, u64)> {
+    let (Ty::Int(whole), Ty::Vector(n, element)) = (integer, vector) else { return None };
+    let Ty::Int(bits) = **element else { return None };
+    let all = n.checked_mul(u64::from(bits))?;
+    (all == u64::from(*whole) && all < 64).then_some((*n, u64::from(bits)))
 }
 
 /// The unsigned integer type of a scalar or a vector's elements.

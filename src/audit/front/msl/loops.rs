@@ -135,7 +135,12 @@ impl Walker<'_> {
         let stepping = phis.iter().zip(&carried).find(|(_, c)| matches!(c, Carried::Steps(_)));
         if let Some(((n, _, _), _)) = stepping {
             let text = &function.names[*n as usize];
-            self.walk.alg.rename(k, text.split(['.', '-']).next().unwrap_or(text));
+            let own = text.split(['.', '-']).next().unwrap_or(text);
+            // The optimizer's own names say nothing.
+            let made = own == "indvars" || own == "lsr" || own.chars().all(|c| c.is_ascii_digit());
+            let named = if made { self.counter_of(l) } else { None };
+            let name = named.unwrap_or_else(|| if made { "iteration".into() } else { own.to_string() });
+            self.walk.alg.rename(k, &name);
         }
         let counter = of_atom(k);
         let mut known: HashMap<AtomId, Value> = HashMap::new();
@@ -212,6 +217,21 @@ impl Walker<'_> {
             }
         }
         Ok(self.ways_out(&recorded, header))
+    }
+
+    /// The counter that the text declares where the loop stands.
+    fn counter_of(&self, l: usize) -> Option<String> {
+        let blocks = &self.cfg.loops[l].blocks;
+        let header = self.cfg.loops[l].header;
+        let places = std::iter::once(&header)
+            .chain(blocks.iter().filter(|b| **b != header))
+            .flat_map(|&b| self.function.blocks[b].code.iter().filter_map(|i| i.debug))
+            .filter_map(|id| self.ir.locations.place(id));
+        let mut lines: Vec<u32> = places.map(|p| p.line).filter(|l| *l > 0).collect();
+        // The loop begins no later than what is in it.
+        lines.sort_unstable();
+        lines.dedup();
+        lines.into_iter().take(3).find_map(|line| self.names.counter(line).map(String::from))
     }
 
     /// How lanes leave: one way out is taken by all; of several, each by some.

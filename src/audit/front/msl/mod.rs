@@ -7,6 +7,7 @@ mod cfg;
 mod instr;
 mod ir;
 mod loops;
+pub(in crate::audit) mod names;
 mod parse;
 mod private;
 mod region;
@@ -23,6 +24,7 @@ use crate::memory::Space;
 use crate::metal::{Ir, Param};
 use cfg::Cfg;
 use ir::{Function, Module, Name};
+use names::Names;
 
 /// Instructions walked before a kernel is given up.
 const MOST_STEPS: usize = 400_000;
@@ -70,6 +72,7 @@ struct Walker<'a> {
     module: &'a Module,
     function: &'a Function,
     params: Vec<&'a Param>,
+    names: &'a Names,
     ir: &'a Ir,
     cfg: &'a Cfg,
     walk: Walk<'a>,
@@ -123,6 +126,7 @@ pub(in crate::audit) fn walk(
     module: &Module,
     ir: &Ir,
     n: usize,
+    names: &Names,
     settings: &Settings,
 ) -> Result<Walked, String> {
     let name = ir.kernels.get(n).map(|k| k.name.clone()).unwrap_or_default();
@@ -138,6 +142,7 @@ pub(in crate::audit) fn walk(
         module,
         function,
         params: ir.buffer_params(n).collect(),
+        names,
         ir,
         cfg: &cfg,
         walk: state,
