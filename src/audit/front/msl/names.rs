@@ -65,11 +65,11 @@ impl Names {
         let (scalar, n) = vector(ty)?;
         match (n, at) {
             (1, 0) => Some(String::new()),
-            (2..=4, _) if at % scalar == 0 && at / scalar < 4 => {
+            (2..=4, _) if at.is_multiple_of(scalar) && at / scalar < 4 => {
                 Some(format!(".{}", ["x", "y", "z", "w"][(at / scalar) as usize]))
             }
             // A pointer to scalars: elements.
-            (1, _) if at % scalar == 0 => Some(format!("[{}]", at / scalar)),
+            (1, _) if at.is_multiple_of(scalar) => Some(format!("[{}]", at / scalar)),
             _ => None,
         }
     }
