@@ -95,6 +95,31 @@ fn a_quotient_or_a_lone_parameter_is_a_note_with_its_condition() {
 }
 
 #[test]
+fn a_stride_behind_a_division_is_large_only_where_rows_are_walked() {
+    let kernel = |body: &str| {
+        let text = format!(
+            "@group(0) @binding(0) var<storage, read> a: array<u32>;
+@group(0) @binding(1) var<storage, read_write> o: array<u32>;
+@group(0) @binding(2) var<uniform> pitch: u32;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) g: vec3<u32>) {{ var s = 0u; {body} o[g.x] = s; }}"
+        );
+        wgpu_marlin::audit::audit_wgsl("divided.wgsl", &text, &Settings::default())
+    };
+    let report = kernel("s += a[g.x * pitch / 32u];");
+    assert_eq!(worst(&report, "main"), Some(Severity::Info));
+    let found = findings(&report, "main", "strided");
+    assert!(
+        note(found[0], "bad if `4·pitch/32 bytes` is more than 1 element").is_some(),
+        "{:?}",
+        found[0].notes
+    );
+    // Keys of a token each, two to a word: the pitch is a row's.
+    let report = kernel("for (var d = 0u; d < 32u; d++) { s += a[g.x * pitch / 2u + d]; }");
+    assert_eq!(worst(&report, "main"), Some(Severity::Warning));
+}
+
+#[test]
 fn a_stride_that_another_index_is_counted_in_stays_a_warning() {
     let text = "
 struct P { n: u32 }

@@ -224,6 +224,8 @@ impl Context<'_> {
         let mut hangs_on: Option<String> = None;
         let mut lone: Option<AtomId> = None;
         let mut unit_step = false;
+        // The distance itself is divided, as opposed to a quotient that is the distance.
+        let mut divided = false;
         for (m, c) in v.0.iter() {
             let differs = c.varies(alg.subgroup_size()) || m.iter().any(|&a| alg.info(a).varies);
             if !differs {
@@ -234,6 +236,10 @@ impl Context<'_> {
                 continue;
             }
             if let Some(q) = m.iter().find(|a| quotient(a)) {
+                if alg.info(*q).varies {
+                    divided = true;
+                    continue;
+                }
                 hangs_on = Some(alg.describe(&super::lanes::of_atom(*q)));
                 continue;
             }
@@ -243,11 +249,16 @@ impl Context<'_> {
                 _ => return None,
             }
         }
-        if let (Some(one), None) = (lone, &hangs_on) {
+        if hangs_on.is_none() && (lone.is_some() || divided) {
             if unit_step {
                 return None;
             }
-            hangs_on = alg.symbol_of(one).map(|s| s.name.clone());
+            hangs_on = match lone.filter(|_| !divided) {
+                Some(one) => alg.symbol_of(one).map(|s| s.name.clone()),
+                None => {
+                    Some(site.stride_symbol.as_ref().map_or_else(|| "it".into(), |s| format!("{s} bytes")))
+                }
+            };
         }
         hangs_on
             .map(|what| format!("bad if `{what}` is more than 1 element: it is not known, `--set` gives it"))
