@@ -100,3 +100,12 @@ fn scores_of_a_tiled_loop_are_read_back() {
     let Some(report) = audit("round_trip") else { return };
     assert!(report.findings.iter().any(|f| f.code == "round-trip" && f.message.contains("`P`")));
 }
+
+#[test]
+fn components_of_a_vector_that_a_loop_steps_are_followed() {
+    let Some(report) = audit("component_arith") else { return };
+    // Lanes differ in x: stores are side by side, all lanes load what y says.
+    assert_eq!(site(&report, "kf", "b").blocks128_if_aligned, Some(1.0));
+    assert!(matches!(site(&report, "kf", "b").pattern, Pattern::Coalesced | Pattern::Misaligned));
+    assert_ne!(site(&report, "kf", "a").pattern, Pattern::Unknown);
+}

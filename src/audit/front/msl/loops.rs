@@ -22,6 +22,37 @@ enum Carried {
     Unknown(Rc<str>),
 }
 
+/// What is followed through a loop by itself: a phi, or a component of one that is a short vector.
+#[derive(Clone, Copy)]
+struct Slot {
+    phi: usize,
+    part: Option<usize>,
+}
+
+impl Slot {
+    /// The slots of phis that begin with these values.
+    fn all(starts: &[Val]) -> Vec<Slot> {
+        let mut out = Vec::new();
+        for (phi, start) in starts.iter().enumerate() {
+            match start {
+                Val::Vector(parts) if parts.len() <= 4 && parts.iter().all(|p| matches!(p, Val::Int(_))) => {
+                    out.extend((0..parts.len()).map(|part| Slot { phi, part: Some(part) }));
+                }
+                _ => out.push(Slot { phi, part: None }),
+            }
+        }
+        out
+    }
+
+    /// Its value of those of all phis.
+    fn of(self, values: &[Val]) -> Val {
+        match (self.part, &values[self.phi]) {
+            (Some(part), Val::Vector(parts)) => parts.get(part).cloned().unwrap_or(Val::Other(None)),
+            (_, value) => value.clone(),
+        }
+    }
+}
+
 /// How the values of a loop's phis change over one iteration, as far as a quiet look at it showed.
 struct Look {
     atoms: Vec<Option<AtomId>>,
@@ -47,18 +78,42 @@ impl Walker<'_> {
         let counter = self.walk.alg.symbol(Symbol { name, kind: SymbolKind::Loop, count: None });
         let Some(k) = counter.as_atom() else { return Ok(Edges::new()) };
         let state = self.private.clone();
-        let look = self.look(l, &phis, &starts, k)?;
+        let slots = Slot::all(&starts);
+        let each: Vec<Val> = slots.iter().map(|s| s.of(&starts)).collect();
+        let look = self.look(l, &phis, (&slots, &each), k)?;
         // Followed from the state before, which the look has not kept.
         let looked = std::mem::replace(&mut self.private, state);
         if let Some(edges) = self.unroll(l, &phis, &starts, &look.unresolved())? {
             return Ok(edges);
         }
         self.private = looked;
-        self.record_loop(l, &phis, &starts, look, k)
+        self.record_loop(l, &phis, (&slots, &each), look, k)
+    }
+
+    /// Gives the phis the values of their slots.
+    fn set_phis(&mut self, phis: &[Phi<'_>], slots: &[Slot], values: Vec<Val>) {
+        let mut vectors: Vec<Vec<Val>> = vec![Vec::new(); phis.len()];
+        for (slot, value) in slots.iter().zip(values) {
+            match slot.part {
+                Some(_) => vectors[slot.phi].push(value),
+                None => self.values[phis[slot.phi].0 as usize] = Some(value),
+            }
+        }
+        for ((name, _, _), parts) in phis.iter().zip(vectors) {
+            if !parts.is_empty() {
+                self.values[*name as usize] = Some(Val::Vector(Rc::new(parts)));
+            }
+        }
     }
 
     /// Quiet iterations with placeholders, until what differs between lanes is known.
-    fn look(&mut self, l: usize, phis: &[Phi<'_>], starts: &[Val], k: AtomId) -> Result<Look, String> {
+    fn look(
+        &mut self,
+        l: usize,
+        phis: &[Phi<'_>],
+        (slots, starts): (&[Slot], &[Val]),
+        k: AtomId,
+    ) -> Result<Look, String> {
         let header = self.cfg.loops[l].header;
         // What an earlier look at a loop within a loop found holds for this one too.
         let mut varying: HashMap<usize, Rc<str>> = if self.walk.quiet > 0 {
@@ -71,7 +126,9 @@ impl Walker<'_> {
         loop {
             self.private.clone_from(&before);
             let mut atoms: Vec<Option<AtomId>> = Vec::new();
-            for (i, (name, ty, _)) in phis.iter().enumerate() {
+            let mut values = Vec::new();
+            for (i, slot) in slots.iter().enumerate() {
+                let ty = phis[slot.phi].1;
                 let why = varying.get(&i).cloned();
                 let why = why.or_else(|| self.why(&starts[i]).map(|_| CARRIED.into()));
                 let (value, atom) = match &starts[i] {
@@ -87,8 +144,9 @@ impl Walker<'_> {
                     _ => (self.unknown(ty, Some(CARRIED.into())), None),
                 };
                 atoms.push(atom);
-                self.values[*name as usize] = Some(value);
+                values.push(value);
             }
+            self.set_phis(phis, slots, values);
             self.walk.quiet += 1;
             let outer = std::mem::take(&mut self.walk.conditions);
             let result = self.region(Some(l));
@@ -98,7 +156,8 @@ impl Walker<'_> {
             let diverges = exits.values().find_map(|c| self.cause(&[c]).or_else(|| self.walk.why(c)));
             let ends: Vec<Val> =
                 phis.iter().map(|(_, _, incoming)| self.phi(header, incoming, &exits)).collect();
-            let mut carried: Vec<Carried> = (0..phis.len())
+            let ends: Vec<Val> = slots.iter().map(|s| s.of(&ends)).collect();
+            let mut carried: Vec<Carried> = (0..slots.len())
                 .map(|i| self.classify(i, &atoms, &starts[i], &ends[i], diverges.as_ref()))
                 .collect();
             self.closed_forms(&atoms, starts, &ends, &mut carried, k);
@@ -125,15 +184,17 @@ impl Walker<'_> {
         &mut self,
         l: usize,
         phis: &[Phi<'_>],
-        starts: &[Val],
+        (slots, starts): (&[Slot], &[Val]),
         look: Look,
         k: AtomId,
     ) -> Result<Edges, String> {
         let (cfg, function) = (self.cfg, self.function);
         let header = cfg.loops[l].header;
         let Look { atoms, carried, exits } = look;
-        let stepping = phis.iter().zip(&carried).find(|(_, c)| matches!(c, Carried::Steps(_)));
-        if let Some(((n, _, _), _)) = stepping {
+        let stepping =
+            slots.iter().zip(&carried).find(|(s, c)| matches!(c, Carried::Steps(_)) && s.part.is_none());
+        if let Some((slot, _)) = stepping {
+            let n = &phis[slot.phi].0;
             let text = &function.names[*n as usize];
             let own = text.split(['.', '-']).next().unwrap_or(text);
             // The optimizer's own names say nothing.
@@ -144,10 +205,10 @@ impl Walker<'_> {
         }
         let counter = of_atom(k);
         let mut known: HashMap<AtomId, Value> = HashMap::new();
-        for (i, (phi, ty, _)) in phis.iter().enumerate() {
+        let mut values = Vec::new();
+        for (i, slot) in slots.iter().enumerate() {
             let (Some(atom), Some(start)) = (atoms[i], integer_of(&starts[i])) else {
-                let v = self.unknown(ty, Some(CARRIED.into()));
-                self.values[*phi as usize] = Some(v);
+                values.push(self.unknown(phis[slot.phi].1, Some(CARRIED.into())));
                 continue;
             };
             let value = match &carried[i] {
@@ -162,8 +223,9 @@ impl Walker<'_> {
                 Val::Pointer(p) => Val::Pointer(Pointer { offset: value, ..p.clone() }),
                 _ => Val::Int(value),
             };
-            self.values[*phi as usize] = Some(value);
+            values.push(value);
         }
+        self.set_phis(phis, slots, values);
         let mut guards = Vec::new();
         let mut known_end = true;
         for ((_, to), c) in &exits {

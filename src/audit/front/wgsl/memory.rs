@@ -238,7 +238,7 @@ impl<'a> Walker<'a> {
         let value = if differs {
             let name = self.global_name(m.global);
             let why = match self.walk.alg.data_in(&m.offset) {
-                Some(inner) if inner.contains("loaded from") => {
+                Some(inner) if inner.contains("loaded from") && !inner.contains("at indices") => {
                     format!("values loaded from `{name}` at indices that are {inner}")
                 }
                 _ => format!("values loaded from `{name}`"),
