@@ -168,6 +168,17 @@ fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {
     Ok(audit_wgsl_text(&name, &text, &request.defines, &request.settings))
 }
 
+/// Audits a text that is in no file, for example one that came through a pipe: Metal if it looks so, else WGSL.
+/// Included files are looked for in the current directory.
+pub fn audit_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
+    let is_metal = text.contains("metal_stdlib") || text.contains("using namespace metal");
+    if is_metal {
+        super::metal::audit_metal(name, text, defines, settings)
+    } else {
+        audit_wgsl_text(name, text, defines, settings)
+    }
+}
+
 /// Preprocesses where needed, then audits.
 fn audit_wgsl_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
     let disk = Disk { root: name };

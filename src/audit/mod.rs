@@ -43,7 +43,7 @@ pub use analyse::{audit_composed, audit_lowered, audit_wgsl};
 pub use baseline::Baseline;
 pub use classify::{Confidence, Pattern};
 pub use error::AuditError;
-pub use files::{Request, run, trace_file};
+pub use files::{Request, audit_text, run, trace_file};
 pub use finding::{Finding, Label, Severity};
 pub use metal::{audit_ir, audit_metal};
 pub use report::{Kernel, KernelBytes, Report, Site, Traced};

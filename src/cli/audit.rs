@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use wgpu_marlin::audit::{
-    BankModel, Baseline, Report, Request, Settings, Severity, Target, render, run as audit, trace_file,
+    BankModel, Baseline, Report, Request, Settings, Severity, Target, audit_text, render, run as audit,
+    trace_file,
 };
 use wgpu_marlin::kernels::{
     self,
@@ -17,7 +18,7 @@ use super::{Failure, json, print_out, write_out};
 #[derive(clap::Args)]
 pub(crate) struct AuditArgs {
     /// Files and directories with .wgsl and .metal, the current directory by default; or kernels of this crate as
-    /// FAMILY or FAMILY/VARIANT, with the parameters of a case.
+    /// FAMILY or FAMILY/VARIANT, with the parameters of a case; or `-` for a text from standard input.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Audit the naive kernels of this crate instead.
@@ -41,6 +42,10 @@ pub(crate) struct AuditArgs {
     /// Banks of workgroup memory: 32x4, 16x4 or 16x16; the target's by default.
     #[arg(long, value_name = "MODEL")]
     banks: Option<String>,
+    /// Most points times lanes that are looked at per access where not all repeat; what is cut is counted as a sample and
+    /// says so.
+    #[arg(long, value_name = "POINTS")]
+    budget: Option<usize>,
     /// How to print.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -132,6 +137,15 @@ fn report(args: &AuditArgs, settings: Settings) -> Result<Report, Failure> {
         let (name, value) = d.split_once('=').unwrap_or((d, "1"));
         defines.set(name, value);
     }
+    if args.paths.iter().any(|p| p.as_os_str() == "-") {
+        if args.paths.len() > 1 || args.trace {
+            return Err(Failure::new("`-` (standard input) stands alone, without --trace"));
+        }
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::stdin().lock(), &mut text)
+            .map_err(|e| Failure::new(format!("standard input: {e}")))?;
+        return Ok(audit_text("<stdin>", &text, &defines, &settings));
+    }
     let paths = if args.paths.is_empty() { vec![PathBuf::from(".")] } else { args.paths.clone() };
     let (own, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|p| !p.exists() && is_own(p));
     for path in own {
@@ -221,6 +235,9 @@ fn settings(args: &AuditArgs) -> Result<Settings, Failure> {
             return Err(Failure::new(format!("a subgroup of {n} lanes: choose 1 to 128")));
         }
         settings.subgroup_size = n;
+    }
+    if let Some(points) = args.budget {
+        settings.budget = points.max(1);
     }
     if let Some(model) = &args.banks {
         settings.banks = model.parse::<BankModel>().map_err(Failure::new)?;

@@ -164,3 +164,25 @@ fn a_buffer_that_is_too_small_is_the_callers_slip() {
     let (_, error) = out(&args);
     assert!(error.contains("no buffer `b`: there are a, o"), "{error}");
 }
+
+#[test]
+fn a_text_may_come_through_a_pipe() {
+    use std::io::Write;
+    let piped = |text: &str, args: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_marlin"))
+            .args(args)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("marlin runs");
+        child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("written");
+        let out = child.wait_with_output().expect("ends");
+        (out.status.code(), String::from_utf8(out.stdout).expect("UTF-8"))
+    };
+    let strided = std::fs::read_to_string(format!("{FIXTURES}/camel_name.wgsl")).expect("fixture");
+    let (code, text) = piped(&strided, &["audit", "-", "--deny", "warning"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("<stdin>:4:") && text.contains("`clearGrid`"), "{text}");
+    let (code, text) = piped("not a shader", &["audit", "-"]);
+    assert_eq!(code, Some(2), "{text}");
+}
