@@ -400,7 +400,7 @@ fn describe_assumption(a: &Assumption) -> String {
         }
         Assumption::Condition(name) => format!("reached whatever the value: `{name}`"),
         Assumption::Grid(name, n) => format!("`{name}` ends at {n}, where its guard or clamp does"),
-        Assumption::AllLanes => "all lanes take part, though the condition was not found to hold".into(),
+        Assumption::AllLanes => "reached, though a condition was not found to hold".into(),
     }
 }
 

@@ -109,3 +109,19 @@ fn components_of_a_vector_that_a_loop_steps_are_followed() {
     assert!(matches!(site(&report, "kf", "b").pattern, Pattern::Coalesced | Pattern::Misaligned));
     assert_ne!(site(&report, "kf", "a").pattern, Pattern::Unknown);
 }
+
+#[test]
+fn a_condition_that_made_up_values_contradict_leaves_the_others() {
+    let Some(report) = audit("tile_bound") else { return };
+    let ways: Vec<_> =
+        report.sites.iter().filter(|s| s.buffer == "tile").filter_map(|s| s.bank_ways).collect();
+    assert!(ways.iter().all(|&w| w <= 16) && ways.contains(&16), "{ways:?}");
+}
+
+#[test]
+fn a_bitonic_sort_in_workgroup_memory_is_followed() {
+    let Some(report) = audit("bitonic") else { return };
+    let own: Vec<_> = report.sites.iter().filter(|s| s.buffer == "threadgroup(0)").collect();
+    assert!(own.iter().all(|s| s.pattern != Pattern::Unknown), "{own:?}");
+    assert!(report.findings.iter().any(|f| f.code == "scattered" && f.message.contains("`a`")));
+}

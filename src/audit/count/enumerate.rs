@@ -30,6 +30,8 @@ struct Plan<'a, 'b> {
     work: u64,
 }
 
+/// Most conditions of which one is tried without.
+const MOST_DROPPED: usize = 12;
 /// Most points where not all can be looked at anyway.
 const MOST_SAMPLES: usize = 128;
 
@@ -83,7 +85,21 @@ impl Requests {
             plan.assumptions.insert(Assumption::AllLanes);
             plan.coverage = Coverage::Sampled;
             plan.groups = None;
-            shapes = plan.run(&[], &walked, repeat, budget);
+            // Made-up values may contradict one condition: the others still say which lanes take part.
+            let without = |skip: usize| -> Vec<Value> {
+                conditions.iter().enumerate().filter(|(i, _)| *i != skip).map(|(_, c)| c.clone()).collect()
+            };
+            if (2..=MOST_DROPPED).contains(&conditions.len()) {
+                for skip in (0..conditions.len()).rev() {
+                    shapes = plan.run(&without(skip), &walked, repeat, budget / 4);
+                    if !shapes.offsets.is_empty() {
+                        break;
+                    }
+                }
+            }
+            if shapes.offsets.is_empty() {
+                shapes = plan.run(&[], &walked, repeat, budget);
+            }
         }
         Requests {
             shapes,
