@@ -32,6 +32,7 @@ mod rules;
 mod settings;
 mod site;
 mod stack;
+mod stride;
 mod suppress;
 mod target;
 mod trace;

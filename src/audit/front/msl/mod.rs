@@ -3,6 +3,7 @@
 //! The conventions of the text are those of the `metal` stage. Each block has a condition under which lanes
 //! reach it: the sum over its incoming edges, which exclude one another.
 
+mod call;
 mod cfg;
 mod instr;
 mod ir;

@@ -6,7 +6,9 @@
 
 mod expr;
 mod loops;
+mod math;
 mod memory;
+mod parts;
 mod value;
 
 use std::collections::{HashMap, HashSet};
