@@ -108,23 +108,22 @@ impl Names {
                     },
                     None => (declarator, None),
                 };
-                let Some((size, align)) = self.size(&ty, name.starts_with('*')) else { return out };
-                at = at.div_ceil(align) * align;
+                let pointer = ty.ends_with(['*', '&']) || name.starts_with(['*', '&']);
+                let ty = if pointer { "ulong" } else { ty.as_str() };
+                let Some((size, align)) = self.size(ty) else { return out };
+                at = at.div_ceil(align).saturating_mul(align);
                 let name = name.trim_start_matches(['*', '&', ' ']).to_string();
-                out.fields.push(Field { name, ty: ty.clone(), at, element: size.max(1), count });
+                out.fields.push(Field { name, ty: ty.into(), at, element: size.max(1), count });
                 at = at.saturating_add(size.saturating_mul(count.unwrap_or(1)));
                 most = most.max(align);
             }
         }
-        out.size = Some((at.div_ceil(most) * most, most));
+        out.size = Some((at.div_ceil(most).saturating_mul(most), most));
         out
     }
 
     /// Size and alignment of a type.
-    fn size(&self, ty: &str, pointer: bool) -> Option<(u64, u64)> {
-        if pointer {
-            return Some((8, 8));
-        }
+    fn size(&self, ty: &str) -> Option<(u64, u64)> {
         let ty = bare(ty);
         if let Some(layout) = self.structs.get(last_name(ty)) {
             return layout.size;
@@ -286,6 +285,10 @@ mod tests {
         assert_eq!(names.path("const int64_t*", 16), some("[2]"));
         assert_eq!(names.path("uint", 0), some(""));
         assert_eq!(names.path("texture2d<float>", 0), None);
+        let linked = Names::of("struct Node { Node* next; uint v; }; struct Two { Node *a, b[2]; };");
+        assert_eq!(linked.path("Node", 8), some(".v"));
+        assert_eq!(linked.path("Node", 0), some(".next"));
+        assert_eq!(linked.path("Two", 32), some(".b[1].v"));
         assert_eq!(names.counter(5), Some("d"));
         assert_eq!(names.counter(1), None);
     }
