@@ -45,3 +45,5 @@ pub mod metal;
 pub mod quant;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod report;
+#[cfg(feature = "weights")]
+pub mod weights;

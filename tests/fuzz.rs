@@ -14,6 +14,7 @@ use wgpu_marlin::audit::{Settings, audit_composed, audit_ir, render};
 use wgpu_marlin::kernels::spec::Rng;
 use wgpu_marlin::lower::{Defines, Embedded, compose, compose_foreign};
 use wgpu_marlin::metal::{Ir, Source, llvm_ir};
+use wgpu_marlin::weights::{Checkpoint, Gguf, Hints, Safetensors};
 
 /// One input may take this long, in an unoptimized build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -282,16 +283,77 @@ fn ir_reader() {
 
 #[test]
 fn safetensors() {
-    let header = r#"{"__metadata__":{"format":"pt"},"w":{"dtype":"BF16","shape":[4,8],"data_offsets":[0,64]},"b":{"dtype":"F32","shape":[2,2],"data_offsets":[64,80]}}"#;
+    let header = r#"{"__metadata__":{"format":"pt"},"w":{"dtype":"BF16","shape":[2,16],"data_offsets":[0,64]},"b":{"dtype":"F32","shape":[2,2],"data_offsets":[64,80]},"l.qweight":{"dtype":"I32","shape":[4,8],"data_offsets":[80,208]},"l.qzeros":{"dtype":"I32","shape":[1,1],"data_offsets":[208,212]},"l.scales":{"dtype":"F16","shape":[1,8],"data_offsets":[212,228]},"l.g_idx":{"dtype":"I32","shape":[32],"data_offsets":[228,356]},"m.weight":{"dtype":"U32","shape":[2,4],"data_offsets":[356,388]},"m.scales":{"dtype":"U8","shape":[2,1],"data_offsets":[388,390]}}"#;
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.bytes());
-    file.extend([0x3F; 80]);
-    let dir = tempfile::tempdir().unwrap();
-    fuzz("safetensors", vec![file], move |input| {
-        let path = dir.path().join("m.safetensors");
-        std::fs::write(&path, input).unwrap();
-        for name in ["w", "b"] {
-            drop(wgpu_marlin::quant::weights::read_matrix(&path, name));
+    file.extend([0x3F; 390]);
+    fuzz("safetensors", vec![file], |input| {
+        let Ok(file) = Safetensors::from_bytes(input) else { return };
+        let checkpoint = Checkpoint::Safetensors(file, Hints::default());
+        for entry in checkpoint.entries() {
+            drop(checkpoint.weight(&entry.name));
+            drop(checkpoint.tensor(&entry.name).map(|tensor| tensor.to_f32()));
+        }
+    });
+}
+
+#[test]
+fn gguf() {
+    // One key of each kind of value, then a tensor of each block type that is read, of one block.
+    let string = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for (kind, bytes) in
+        [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 4), (7, 1), (10, 8), (11, 8), (12, 8)]
+    {
+        keys.push([string("k"), vec![kind, 0, 0, 0], vec![1; bytes]].concat());
+        keys.last_mut().unwrap()[8] = b'a' + kind;
+    }
+    keys.push([string("text"), vec![8, 0, 0, 0], string("value")].concat());
+    let array = [&[9, 0, 0, 0, 8, 0, 0, 0][..], &2_u64.to_le_bytes(), &string("x"), &string("y")].concat();
+    keys.push([string("list"), array].concat());
+    let types: [(u32, u64, usize); 9] = [
+        (0, 16, 64),
+        (1, 16, 32),
+        (2, 32, 18),
+        (3, 32, 20),
+        (8, 32, 34),
+        (12, 256, 144),
+        (14, 256, 210),
+        (39, 32, 17),
+        (40, 64, 36),
+    ];
+    let (mut infos, mut data) = (Vec::new(), Vec::new());
+    for (kind, k, bytes) in types {
+        infos.push(
+            [
+                string(&format!("t{kind}")),
+                2_u32.to_le_bytes().to_vec(),
+                k.to_le_bytes().to_vec(),
+                1_u64.to_le_bytes().to_vec(),
+                kind.to_le_bytes().to_vec(),
+                (data.len() as u64).to_le_bytes().to_vec(),
+            ]
+            .concat(),
+        );
+        data.extend(vec![0x2B; bytes]);
+        data.resize(data.len().next_multiple_of(32), 0);
+    }
+    let counts = [
+        3_u32.to_le_bytes().to_vec(),
+        (types.len() as u64).to_le_bytes().to_vec(),
+        (keys.len() as u64).to_le_bytes().to_vec(),
+    ];
+    let mut file = [b"GGUF".to_vec(), counts.concat(), keys.concat(), infos.concat()].concat();
+    file.resize(file.len().next_multiple_of(32), 0);
+    file.extend(data);
+    let whole = Gguf::from_bytes(file.clone()).expect("the corpus is well-formed");
+    for (name, ..) in whole.tensors() {
+        whole.tensor(name).and_then(|tensor| tensor.to_matrix()).expect("and each tensor loads");
+    }
+    fuzz("gguf", vec![file], |input| {
+        let Ok(file) = Gguf::from_bytes(input) else { return };
+        for (name, ..) in file.tensors() {
+            drop(file.tensor(name).map(|tensor| (tensor.to_matrix(), tensor.to_f32())));
         }
     });
 }

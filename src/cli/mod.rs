@@ -41,6 +41,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Write one file with the comparison of every family and the audit of the naive kernels.
     Report(report::ReportArgs),
+    /// List a file's weights and what each loads as.
+    Weights(weights::WeightsArgs),
     /// Print a kernel as another language.
     Lower(lower::LowerArgs),
 }
@@ -77,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Weights(args) => weights::run(&args),
         Command::Lower(args) => lower::run(&args),
     };
     match result {

@@ -60,6 +60,11 @@ pub fn e4m3_decode(code: u8) -> f32 {
     if code & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
+/// The OFP8 E5M2 number of `code`: the upper byte of an f16. Exact, infinities and NaN included.
+pub fn e5m2_decode(code: u8) -> f32 {
+    half::f16::from_bits(u16::from(code) << 8).to_f32()
+}
+
 /// The nearest E4M3 code, ties to the even code, magnitudes above 448 saturated. NaN becomes NaN.
 pub fn e4m3_encode(value: f32) -> u8 {
     let sign = u8::from(value.is_sign_negative()) << 7;
@@ -162,6 +167,18 @@ mod tests {
             assert_eq!(e4m3_encode(value), code, "code {code:#x} encodes to itself");
         }
         assert_eq!(e4m3_decode(0x7E), E4M3_MAX);
+    }
+
+    #[test]
+    fn all_256_e5m2_codes() {
+        for code in 0..=255_u8 {
+            let value = e5m2_decode(code);
+            match (code & 0x7F) >> 2 {
+                31 if code & 3 == 0 => assert!(value.is_infinite()),
+                31 => assert!(value.is_nan()),
+                _ => assert_eq!(f64::from(value), small_float(u32::from(code), 5, 2, 15), "code {code:#x}"),
+            }
+        }
     }
 
     #[test]

@@ -254,6 +254,60 @@ impl QuantizedMatrix {
         }
     }
 
+    /// The matrix of some rows, in the order given, for example of one expert or of every other row.
+    ///
+    /// # Errors
+    /// No rows, or too many.
+    ///
+    /// # Panics
+    /// If a row is out of the shape, like a slice's index.
+    pub fn select_rows(&self, rows: &[usize]) -> Result<Self, QuantError> {
+        let shape = Shape::new(rows.len(), self.shape().k())?;
+        let spec = WeightSpec::new(shape, self.format(), self.group())?;
+        let row_words = self.spec.words_per_row();
+        let mut words = Vec::with_capacity(padded(spec.word_count()));
+        for &row in rows {
+            self.assert_inside(row, 0);
+            words.extend_from_slice(&self.words[row * row_words..][..row_words]);
+        }
+        words.resize(padded(words.len()), 0);
+        let per_row = self.spec.groups_per_row();
+        let scales = match self.format().scale_encoding().field_bits() {
+            Some(bits) => {
+                let groups: Vec<usize> =
+                    rows.iter().flat_map(|row| row * per_row..(row + 1) * per_row).collect();
+                pack_fields(groups.iter().map(|&i| bit_field(&self.scales, i, bits) as u16), bits)
+            }
+            None => {
+                let (unit_words, unit_groups) = self.format().scale_encoding().unit();
+                let row_words = per_row / unit_groups * unit_words;
+                let mut scales: Vec<u32> = rows
+                    .iter()
+                    .flat_map(|row| &self.scales[row * row_words..][..row_words])
+                    .copied()
+                    .collect();
+                scales.resize(padded(scales.len()), 0);
+                scales
+            }
+        };
+        let zeros: Vec<u8> =
+            rows.iter().flat_map(|&row| (0..per_row).map(move |g| self.zero_point(row, g))).collect();
+        let zero_points = pack_zero_points(self.format(), zeros.into_iter());
+        Ok(Self::from_packed(spec, words, scales, zero_points, self.tensor_scale))
+    }
+
+    /// The same codes and scales under another factor of the whole tensor.
+    ///
+    /// # Errors
+    /// A factor that is not finite.
+    pub fn with_tensor_scale(mut self, tensor_scale: f32) -> Result<Self, QuantError> {
+        if !tensor_scale.is_finite() {
+            return Err(QuantError::NonFiniteScale { index: self.spec.group_count(), value: tensor_scale });
+        }
+        self.tensor_scale = tensor_scale;
+        Ok(self)
+    }
+
     fn assert_inside(&self, row: usize, col: usize) {
         let shape = self.shape();
         assert!(row < shape.n() && col < shape.k(), "({row}, {col}) is outside of a {shape} matrix");
@@ -409,6 +463,21 @@ mod tests {
         ] {
             let ours = of(format, group);
             assert!((file..=file * 1.02).contains(&ours), "{format} g{group}: {ours} for {file}");
+        }
+    }
+
+    #[test]
+    fn rows_selected_are_the_same_rows() {
+        for format in Format::ALL {
+            let group = format.group_sizes()[0];
+            let k = format.block().unwrap_or(3 * group.get());
+            let matrix = QuantizedMatrix::random(Shape::new(7, k).unwrap(), format, group, 11).unwrap();
+            let rows = [5, 0, 6, 3, 3];
+            let some = matrix.select_rows(&rows).unwrap();
+            let (all, some) = (matrix.dequantize(), some.dequantize());
+            for (i, row) in rows.into_iter().enumerate() {
+                assert_eq!(some[i * k..][..k], all[row * k..][..k], "{format} row {row}");
+            }
         }
     }
 

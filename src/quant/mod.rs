@@ -70,17 +70,17 @@
 mod codec;
 mod error;
 mod format;
-mod k_quant;
+#[cfg_attr(not(feature = "weights"), allow(dead_code, reason = "readers build blocks"))]
+pub(crate) mod k_quant;
 mod matrix;
 mod pack;
 mod quantize;
 mod random;
 mod stats;
-pub mod weights;
 
 pub use codec::{
-    E4M3_MAX, E8M0_NAN, FP4_VALUES, e4m3_decode, e4m3_encode, e8m0_decode, e8m0_encode_floor, fp4_decode,
-    fp4_encode,
+    E4M3_MAX, E8M0_NAN, FP4_VALUES, e4m3_decode, e4m3_encode, e5m2_decode, e8m0_decode, e8m0_encode_floor,
+    fp4_decode, fp4_encode,
 };
 pub use error::QuantError;
 pub use format::{CodeEncoding, Format, GroupSize, ScaleEncoding, Shape, WeightSpec};
