@@ -7,3 +7,4 @@ mod fuzz;
 mod kernels;
 mod metal;
 mod repository;
+mod weights;

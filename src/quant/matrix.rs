@@ -201,7 +201,10 @@ impl QuantizedMatrix {
         let group_ix = col / self.group().get();
         let (scale, bias) = self.factors(row, group_ix);
         let unscaled = self.format().code_value(self.code(row, col), self.zero_point(row, group_ix));
-        (f64::from(unscaled) * f64::from(scale) + f64::from(bias)) * f64::from(self.tensor_scale)
+        // Adding a bias of 0 where there is none would turn -0 into 0.
+        let scaled = f64::from(unscaled) * f64::from(scale);
+        let weight = if self.format().has_bias() { scaled + f64::from(bias) } else { scaled };
+        weight * f64::from(self.tensor_scale)
     }
 
     /// All weights, row-major `[n, k]`: [`value`](Self::value) rounded once to f32. On all of rayon's threads.
@@ -231,7 +234,8 @@ impl QuantizedMatrix {
             let zero_point = self.zero_point(row, group_ix);
             let weight = |code: u32| {
                 let scaled = f64::from(format.code_value(code, zero_point)) * f64::from(scale);
-                ((scaled + f64::from(bias)) * f64::from(self.tensor_scale)) as f32
+                let weight = if format.has_bias() { scaled + f64::from(bias) } else { scaled };
+                (weight * f64::from(self.tensor_scale)) as f32
             };
             if four_bits {
                 let table: [f32; 16] = std::array::from_fn(|code| weight(code as u32));
