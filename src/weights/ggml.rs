@@ -48,7 +48,7 @@ pub(super) fn to_matrix(
         }
         Ggml::MXFP4 => {
             let scales: Vec<u8> = blocks().map(|b| b[0]).collect();
-            let words = blocks().flat_map(|b| split_halves(&b[1..])).collect();
+            let words = blocks().flat_map(|b| split_halves(&b[1..]).map(positive_zeros)).collect();
             build(spec(Format::Mxfp4, GroupSize::G32)?, words, Scales::Bytes(&scales))
         }
         Ggml::NVFP4 => {
@@ -56,7 +56,9 @@ pub(super) fn to_matrix(
             let scale = |byte: u8| if byte & 0x7F == 0x7F { 0 } else { byte & 0x7F };
             let scales: Vec<u8> = blocks().flat_map(|b| b[..4].iter().map(|&b| scale(b))).collect();
             let words = blocks()
-                .flat_map(|b| b[4..].chunks_exact(8).flat_map(|b| [nibbles(b, 0), nibbles(b, 4)]))
+                .flat_map(|b| {
+                    b[4..].chunks_exact(8).flat_map(|b| [nibbles(b, 0), nibbles(b, 4)].map(positive_zeros))
+                })
                 .collect();
             build(spec(Format::Nvfp4, GroupSize::G16)?, words, Scales::Bytes(&scales))
         }
@@ -96,6 +98,12 @@ pub(super) fn to_matrix(
 /// The low (`shift` 0) or high (4) nibbles of eight bytes in a word.
 fn nibbles(bytes: &[u8], shift: u32) -> u32 {
     (0..8).fold(0, |word, i| word | u32::from(bytes[i] >> shift & 15) << (4 * i))
+}
+
+/// Eight E2M1 codes with 0 for -0: GGUF decodes by a table of integers, in which code 8 is 0.
+fn positive_zeros(word: u32) -> u32 {
+    let is_minus_zero = |i: u32| word >> (4 * i) & 15 == 8;
+    (0..8).filter(|&i| is_minus_zero(i)).fold(word, |word, i| word & !(15 << (4 * i)))
 }
 
 /// 16 bytes whose low nibbles come first, then the high ones.
