@@ -4,6 +4,9 @@
 using namespace metal;
 #include "common/attention.metal"
 
+// Stands for the exponential of a key that a query does not see: true ones are not negative.
+#define HIDDEN -1.0f
+
 kernel void main_(
     constant Params& params [[buffer(0)]],
     device const elem* q [[buffer(1)]],
@@ -98,7 +101,7 @@ kernel void main_(
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint r = 0; r < 4; r++) {
             for (uint j = 0; j < 2; j++) {
-                p_tile[(row + r) * 33 + column + 16 * j] = exp2(s[r][j] - greatest[r]);
+                p_tile[(row + r) * 33 + column + 16 * j] = s[r][j] == MASKED ? HIDDEN : exp2(s[r][j] - greatest[r]);
             }
         }
         for (uint part = 0; part < OUT / COLUMNS; part++) {
@@ -111,6 +114,10 @@ kernel void main_(
             for (uint key = 0; key < 32; key++) {
                 for (uint r = 0; r < 4; r++) {
                     const float p = p_tile[(row + r) * 33 + key];
+                    // 0 times what a hidden key's value holds could be NaN.
+                    if (p == HIDDEN) {
+                        continue;
+                    }
                     if (part == 0) {
                         sum[r] += p;
                     }

@@ -5,6 +5,11 @@
 using namespace metal;
 #include "common/attention.metal"
 
+// Which of a vector's elements are infinite or NaN, by their bits: floats may be compared as if there were none.
+static inline bool4 not_finite(half4 values) {
+    return (as_type<uint4>(float4(values)) & uint4(0x7f800000u)) == uint4(0x7f800000u);
+}
+
 kernel void main_(
     constant Params& params [[buffer(0)]],
     device const half4* q [[buffer(1)]],
@@ -65,6 +70,7 @@ kernel void main_(
     const uint rotation = odd + ((row >> 3) << 1);
     const uint query = min(first_query + subgroup_id * 16 + row, last_query);
     const uint n_row = visible_keys(params, query);
+    const uint n_first = visible_keys(params, first_query);
     threadgroup float* row_scores = scores + (subgroup_id * 16 + row) * SCORE_STRIDE;
     threadgroup half* row_probabilities = probabilities + (subgroup_id * 16 + row) * PROBABILITY_STRIDE;
     float greatest = LOWEST;
@@ -72,12 +78,21 @@ kernel void main_(
     for (uint t = 0; t < n_tiles; t++) {
         const uint first_key = t * KEYS;
         threadgroup half* tile = tiles + (BUFFERS == 2 ? (t & 1) * 2 * KEYS * STRIDE : 0);
+        // Where a key may be hidden from a query, values that are not finite are kept out of the product: 0 · NaN is NaN.
+        const bool careful = MASK || first_key + KEYS > n_first;
+        bool kept_out = false;
         for (uint i = lane; i < KEYS * ROW; i += THREADS) {
             const uint r = i / ROW;
             const uint step = i % ROW;
             const uint at = (kv_base + min(first_key + r, params.n_keys - 1) * params.kv_token_stride) / 4 + step;
             *(threadgroup half4*)(tile + r * STRIDE + step * 4) = k[at];
-            *(threadgroup half4*)(tile + (KEYS + r) * STRIDE + step * 4) = v[at];
+            half4 values = v[at];
+            if (careful) {
+                const bool4 out_of_range = not_finite(values);
+                kept_out = kept_out || any(out_of_range);
+                values = select(values, half4(0.0h), out_of_range);
+            }
+            *(threadgroup half4*)(tile + (KEYS + r) * STRIDE + step * 4) = values;
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint j = 0; j < TILES; j++) {
@@ -120,8 +135,9 @@ kernel void main_(
             row_probabilities[(2 * i + rotation) & (KEYS - 1)] = half(p);
         }
         const bool any_grown = simd_any(grown && t > 0);
+        const bool any_kept_out = simd_any(kept_out);
         if (sub_lane == 0) {
-            rescales[subgroup_id] = any_grown ? 1 : 0;
+            rescales[subgroup_id] = (any_grown ? 1 : 0) | (any_kept_out ? 2 : 0);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         uint rescale = 0;
@@ -137,7 +153,23 @@ kernel void main_(
                 }
                 threadgroup_barrier(mem_flags::mem_threadgroup);
                 for (uint c = odd; c < KEYS; c += 2) {
-                    row_scores[c] *= factor;
+                    float value = row_scores[c] * factor;
+                    if ((rescale & 2) != 0) {
+                        // What was kept out counts for the queries that see it.
+                        const uint at = w * KEYS + c;
+                        for (uint key = first_key; key < min(first_key + KEYS, n_row); key++) {
+#if MASK
+                            if (hides(mask[query * params.n_keys + key])) {
+                                continue;
+                            }
+#endif
+                            const half4 values = v[(kv_base + key * params.kv_token_stride + at) / 4];
+                            if (not_finite(values)[at & 3]) {
+                                value += float(values[at & 3]);
+                            }
+                        }
+                    }
+                    row_scores[c] = value;
                 }
                 threadgroup_barrier(mem_flags::mem_threadgroup);
                 for (uint r = 0; r < 2; r++) {

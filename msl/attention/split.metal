@@ -79,6 +79,16 @@ kernel void main_(
             const uint at = kv_base + min(base + r * STREAMS + stream, end - 1) * params.kv_token_stride;
             keys[r] = load_row(k + at, own);
             values[r] = load_row(v + at, own);
+            bool seen = base + r * STREAMS + stream < end;
+#if MASK
+            if (seen) {
+                seen = !hides(mask[query * params.n_keys + base + r * STREAMS + stream]);
+            }
+#endif
+            // Of a hidden key nothing is used: 0 times what its value holds could be NaN.
+            for (uint i = 0; i < NV * PARTS; i++) {
+                values[r].parts[i] = seen ? values[r].parts[i] : float4(0.0f);
+            }
         }
         for (uint h = 0; h < HEADS; h++) {
             float s[ROWS];

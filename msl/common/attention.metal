@@ -34,6 +34,10 @@ static inline uint visible_keys(constant Params& params, uint query) {
     return uint(clamp(int(query) + params.diagonal, 0, int(params.n_keys)));
 }
 
+static inline bool hides(float bias) {
+    return bias <= LOWEST;
+}
+
 static inline float biased(float score, float bias) {
     return bias <= LOWEST ? MASKED : score + bias * 1.4426950408889634f;
 }

@@ -14,7 +14,7 @@ kernel void main_(
     uint3 groups [[threadgroups_per_grid]],
     uint lane [[thread_index_in_threadgroup]]
 ) {
-    threadgroup float row_logits[512];
+    threadgroup uint row_keys[512];
     threadgroup float ranked[512];
     const uint token = group.y * groups.x + group.x;
     if (token >= params.n_tokens) {
@@ -25,8 +25,8 @@ kernel void main_(
         for (uint d = 0; d < params.hidden; d++) {
             sum += float(activations[token * params.hidden + d]) * float(weights[d * params.experts + expert]);
         }
-        row_logits[expert] = sum;
+        row_keys[expert] = order_key(sum);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    select_experts(params, expert_ids, probabilities, row_logits, ranked, token, lane);
+    select_experts(params, expert_ids, probabilities, row_keys, ranked, token, lane);
 }

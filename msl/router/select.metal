@@ -13,7 +13,7 @@ kernel void main_(
     uint3 groups [[threadgroups_per_grid]],
     uint lane [[thread_index_in_threadgroup]]
 ) {
-    threadgroup float row_logits[512];
+    threadgroup uint row_keys[512];
     threadgroup float ranked[512];
     const uint token = group.y * groups.x + group.x;
     if (token >= params.n_tokens) {
@@ -24,8 +24,8 @@ kernel void main_(
         for (uint split = 0; split < params.n_splits; split++) {
             sum += logits[(split * params.logit_rows + token) * params.logit_stride + expert];
         }
-        row_logits[expert] = sum;
+        row_keys[expert] = order_key(sum);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    select_experts(params, expert_ids, probabilities, row_logits, ranked, token, lane);
+    select_experts(params, expert_ids, probabilities, row_keys, ranked, token, lane);
 }

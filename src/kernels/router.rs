@@ -26,7 +26,8 @@
 //! # How logits become ids
 //!
 //! All variants rank by counting: an expert's rank is the number of experts that beat it. Ranks are distinct, so that
-//! ties need no rule beyond "an equal logit of lower index beats", and any `top_k` costs the same. Variants for which a
+//! ties need no rule beyond "an equal logit of lower index beats", and any `top_k` costs the same. A logit that is NaN beats
+//! every number and equals other NaN: ids stay distinct and in range, and all of that token's probabilities are NaN. Variants for which a
 //! token's logits come from several workgroups write them, and the `select` kernel ranks.
 //!
 //! # What was measured
@@ -49,6 +50,7 @@
 
 mod plan;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use half::f16;
@@ -97,6 +99,10 @@ enum Values {
     Ties,
     /// Logits in the thousands.
     Large,
+    /// Every third token has one NaN: all its logits are NaN.
+    NanTokens,
+    /// An expert's weights have one NaN: one logit of every token is.
+    NanExpert,
 }
 
 impl Spec {
@@ -136,6 +142,8 @@ impl Spec {
             Values::Random => "",
             Values::Ties => "-ties",
             Values::Large => "-large",
+            Values::NanTokens => "-nan-tokens",
+            Values::NanExpert => "-nan-expert",
         };
         let raw = if self.renormalize { "" } else { "-raw" };
         let Self { n_tokens, hidden, experts, top_k, .. } = self;
@@ -179,14 +187,14 @@ pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
 
 // ---- problem and reference ----
 
-fn values(elem: Elem, n: u64, mut next: impl FnMut() -> f32) -> (Arc<[f32]>, Arc<[u8]>) {
+fn values(elem: Elem, n: u64, mut next: impl FnMut(u64) -> f32) -> (Arc<[f32]>, Arc<[u8]>) {
     match elem {
         Elem::F16 => {
-            let halves: Vec<f16> = (0..n).map(|_| f16::from_f32(next())).collect();
+            let halves: Vec<f16> = (0..n).map(|i| f16::from_f32(next(i))).collect();
             (halves.iter().map(|h| h.to_f32()).collect(), bytemuck::cast_slice(&halves).into())
         }
         _ => {
-            let floats: Vec<f32> = (0..n).map(|_| next()).collect();
+            let floats: Vec<f32> = (0..n).map(&mut next).collect();
             (floats.as_slice().into(), bytemuck::cast_slice(&floats).into())
         }
     }
@@ -198,14 +206,20 @@ fn problem(spec: &Spec, seed: u64) -> Problem {
     // Random logits have a deviation of about 1: each factor's is 1/√3.
     let scale = 3.0 / (spec.hidden as f32).sqrt();
     let mut draw = |factor: f32| match spec.values {
-        Values::Random => rng.unit() * factor,
+        Values::Random | Values::NanTokens | Values::NanExpert => rng.unit() * factor,
         Values::Large => rng.unit() * factor * 60.0,
         Values::Ties => rng.below(3) as f32 - 1.0,
     };
-    let (activations, activation_bytes) =
-        values(spec.elem, u64::from(spec.n_tokens) * u64::from(spec.hidden), || draw(1.0));
-    let (weights, weight_bytes) =
-        values(spec.elem, u64::from(spec.experts) * u64::from(spec.hidden), || draw(scale));
+    let hidden = u64::from(spec.hidden);
+    let nan_at = |values: Values, i: u64, row: fn(u64) -> bool| {
+        spec.values == values && i % hidden == hidden / 2 && row(i / hidden)
+    };
+    let (activations, activation_bytes) = values(spec.elem, u64::from(spec.n_tokens) * hidden, |i| {
+        if nan_at(Values::NanTokens, i, |token| token % 3 == 1) { f32::NAN } else { draw(1.0) }
+    });
+    let (weights, weight_bytes) = values(spec.elem, u64::from(spec.experts) * hidden, |i| {
+        if nan_at(Values::NanExpert, i, |expert| expert == 2) { f32::NAN } else { draw(scale) }
+    });
     let (n_tokens, top_k) = (spec.n_tokens as usize, spec.top_k as usize);
     let row = {
         let (activations, weights) = (activations.clone(), weights.clone());
@@ -274,8 +288,11 @@ fn reference(spec: &Spec, token: &[f32], weights: &[f32]) -> Chosen {
         delta = 0.0;
     }
     let mut order: Vec<usize> = (0..logits.len()).collect();
-    // Stable: equal logits keep the order of their indices.
-    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    // Stable: equal logits keep the order of their indices. All NaN are equal and come first.
+    order.sort_by(|&a, &b| {
+        let (a, b) = (logits[a], logits[b]);
+        b.is_nan().cmp(&a.is_nan()).then(b.partial_cmp(&a).unwrap_or(Ordering::Equal))
+    });
     let greatest = logits[order[0]];
     let top_k = spec.top_k as usize;
     let n_summed = if spec.renormalize { top_k } else { logits.len() };
@@ -283,11 +300,15 @@ fn reference(spec: &Spec, token: &[f32], weights: &[f32]) -> Chosen {
     let mut chosen = Chosen { ids: Vec::new(), probabilities: Vec::new() };
     for (rank, &expert) in order[..top_k].iter().enumerate() {
         let near = |&e: &usize| (logits[e] - logits[expert]).abs() <= 2.0 * delta;
-        chosen.ids.push(Want::OneOf(if delta == 0.0 {
+        chosen.ids.push(Want::OneOf(if delta == 0.0 || logits[expert].is_nan() {
             vec![order[rank] as u32]
         } else {
             (0..logits.len()).filter(near).map(|e| e as u32).collect()
         }));
+        if greatest.is_nan() {
+            chosen.probabilities.push(Want::Nan);
+            continue;
+        }
         let x = logits[expert] - greatest;
         let value = x.exp() / sum;
         let ulps = 2.0 * (3.0 + 2.0 * x.abs()) + (n_summed as f64).sqrt() + 8.0;
@@ -345,8 +366,8 @@ static VARIANTS: &[Variant<Spec>] = &[
 fn cases() -> Vec<Case> {
     use CaseClass::{Bench, Edge, Smoke};
     use Elem::{F16, F32};
-    use Values::{Large, Random, Ties};
-    let rows: [(CaseClass, [u32; 4], Elem, bool, Values); 21] = [
+    use Values::{Large, NanExpert, NanTokens, Random, Ties};
+    let rows: [(CaseClass, [u32; 4], Elem, bool, Values); 26] = [
         (Smoke, [65, 256, 64, 8], F16, true, Random),
         (Smoke, [5, 128, 8, 2], F32, true, Random),
         (Edge, [1, 1, 1, 1], F32, true, Random),
@@ -365,6 +386,11 @@ fn cases() -> Vec<Case> {
         (Edge, [9, 33, 40, 40], F32, true, Ties),
         (Edge, [20, 256, 32, 4], F16, true, Large),
         (Edge, [20, 255, 32, 32], F32, false, Large),
+        (Edge, [2, 64, 8, 4], F32, true, NanTokens),
+        (Edge, [67, 128, 64, 8], F16, true, NanTokens),
+        (Edge, [5, 33, 130, 130], F32, false, NanTokens),
+        (Edge, [3, 64, 16, 4], F16, true, NanExpert),
+        (Edge, [66, 100, 40, 6], F16, false, NanExpert),
         (Bench, [4096, 4096, 128, 8], F16, true, Random),
         (Bench, [1, 4096, 128, 8], F16, true, Random),
         (Bench, [4096, 2880, 32, 4], F16, true, Random),

@@ -293,7 +293,7 @@ pub struct Operand {
 /// What one output element must be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Want {
-    /// |got − value| ≤ bound. NaN never passes.
+    /// |got − value| ≤ bound, or both are the same infinity. NaN never passes.
     Near {
         /// The reference's value.
         value: f64,
@@ -302,6 +302,8 @@ pub enum Want {
     },
     /// One of these integers, where the reference is a tie within rounding.
     OneOf(Vec<u32>),
+    /// NaN, and not the one that outputs are filled with before a run: NaN that went in and counts must show.
+    Nan,
 }
 
 /// An output buffer with its reference, computed row by row so that large ones can be sampled.

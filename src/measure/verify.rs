@@ -81,14 +81,20 @@ fn judge_row(output: &Output, row_ix: usize, bytes: &[u8]) -> Judged {
             Want::Near { value, bound } => {
                 let got = number(output.elem, bytes);
                 let err = (got - value).abs();
-                // NaN on either side fails.
-                let within = err <= *bound;
+                // NaN on either side fails; equal infinities have no difference.
+                let within = err <= *bound || got == *value;
                 if !within && judged.failure.is_none() {
                     let place = place(column);
                     judged.failure =
                         Some(format!("{place} is {got}, expected {value} ± {bound:.3e} (off by {err:.3e})"));
                 }
                 judged.worst = closer(judged.worst, Some((err, *bound)));
+            }
+            Want::Nan => {
+                let got = number(output.elem, bytes);
+                if !got.is_nan() && judged.failure.is_none() {
+                    judged.failure = Some(format!("{} is {got}, expected NaN", place(column)));
+                }
             }
             Want::OneOf(allowed) => {
                 let got = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -109,16 +115,16 @@ fn number(elem: Elem, bytes: &[u8]) -> f64 {
     }
 }
 
-/// The index of the first element that is NaN, which is what outputs are filled with before a run; for
-/// integers, all ones.
+/// The index of the first element that is as outputs are before a run, all ones, or NaN where the reference is a number.
 fn first_unwritten(output: &Output, bytes: &[u8]) -> Option<usize> {
-    match output.elem {
-        Elem::F16 => bytes.par_chunks_exact(2).position_first(|b| f16::from_le_bytes([b[0], b[1]]).is_nan()),
-        Elem::F32 => bytes
-            .par_chunks_exact(4)
-            .position_first(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_nan()),
-        Elem::U32 => bytes.par_chunks_exact(4).position_first(|b| b == [0xFF; 4]),
-    }
+    let wants_nan = |ix: usize| {
+        let row = (output.row)(ix / output.row_len);
+        row.get(ix % output.row_len) == Some(&Want::Nan)
+    };
+    let elem_bytes = output.elem.size_bytes();
+    bytes.par_chunks_exact(elem_bytes).enumerate().position_first(|(ix, b)| {
+        b.iter().all(|&byte| byte == 0xFF) || (number(output.elem, b).is_nan() && !wants_nan(ix))
+    })
 }
 
 /// All rows if the budget covers them; else the first, the last and seeded ones between, one per stratum.

@@ -17,6 +17,8 @@
 @group(0) @binding(3) var<storage, read> v: array<Packed>;
 @group(0) @binding(8) var<storage, read_write> output: array<Packed>;
 
+// Stands for the exponential of a key that a query does not see: true ones are not negative.
+const HIDDEN = -1.0;
 const STEPS = {{CHUNK / 4}}u;
 // Padded by one vec4 against bank conflicts between rows.
 const STRIDE = {{CHUNK / 4 + 1}}u;
@@ -32,6 +34,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
     let head = workgroup_id.y;
     let last_query = min(first_query + 31u, params.n_queries - 1u);
     let n_tiles = (visible_keys(last_query) + 31u) / 32u;
+    let n_first = visible_keys(first_query);
     let q_base = head * params.q_head_stride;
     let kv_base = head / params.group * params.kv_head_stride;
     let column = lane & 15u;
@@ -107,8 +110,10 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
 #endfor
         workgroupBarrier();
 #for R in 0..4
-        p_tile[(row + {{R}}u) * 33u + column] = exp2(s_{{R}}_0 - greatest_{{R}});
-        p_tile[(row + {{R}}u) * 33u + column + 16u] = exp2(s_{{R}}_1 - greatest_{{R}});
+#for J in 0..2
+        p_tile[(row + {{R}}u) * 33u + column + {{16 * J}}u] =
+            select(exp2(s_{{R}}_{{J}} - greatest_{{R}}), HIDDEN, s_{{R}}_{{J}} == MASKED);
+#endfor
 #endfor
 #for V in 0..HEAD_DIM / 16 / COLUMNS
 #for I in 0..COLUMNS
@@ -123,21 +128,45 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
 #endfor
 #endfor
         workgroupBarrier();
-        for (var key = 0u; key < 32u; key++) {
+#if !MASK
+        if first_key + 32u <= n_first {
+            for (var key = 0u; key < 32u; key++) {
 #for R in 0..4
-            let p_{{R}} = p_tile[(row + {{R}}u) * 33u + key];
+                let p_{{R}} = p_tile[(row + {{R}}u) * 33u + key];
 #if V == 0
-            sum_{{R}} += p_{{R}};
+                sum_{{R}} += p_{{R}};
 #endif
 #endfor
 #for J in 0..COLUMNS
-            {
-                let value = v_tile[key * {{16 * COLUMNS}}u + {{16 * J}}u + column];
+                {
+                    let value = v_tile[key * {{16 * COLUMNS}}u + {{16 * J}}u + column];
 #for R in 0..4
-                o_{{R}}_{{V * COLUMNS + J}} += p_{{R}} * value;
+                    o_{{R}}_{{V * COLUMNS + J}} += p_{{R}} * value;
+#endfor
+                }
 #endfor
             }
+        } else
+#endif
+        {
+            // Some key is hidden from some query: 0 times what its value holds could be NaN.
+            for (var key = 0u; key < 32u; key++) {
+#for R in 0..4
+                let p_{{R}} = p_tile[(row + {{R}}u) * 33u + key];
+                let hidden_{{R}} = p_{{R}} == HIDDEN;
+#if V == 0
+                sum_{{R}} += select(p_{{R}}, 0.0, hidden_{{R}});
+#endif
 #endfor
+#for J in 0..COLUMNS
+                {
+                    let value = v_tile[key * {{16 * COLUMNS}}u + {{16 * J}}u + column];
+#for R in 0..4
+                    o_{{R}}_{{V * COLUMNS + J}} += select(p_{{R}} * value, 0.0, hidden_{{R}});
+#endfor
+                }
+#endfor
+            }
         }
         workgroupBarrier();
 #endfor

@@ -13,6 +13,8 @@
 //     (units of log2) is the output rescaled, through workgroup memory. Until then exponentials are at most
 //     2^8, far from f16's largest, and every sum has its full relative precision. After the first tile of keys
 //     this is rare; it is exact always.
+//  3. A hidden key's exponential is 0, but 0 · NaN is NaN. In tiles where a key may be hidden from a query, values that
+//     are not finite are staged as 0, and the same passage through workgroup memory adds them to the queries that see them.
 // Needs f16, subgroups of 32 lanes and TILE×TILE cooperative matrices, f16 to f32.
 enable f16;
 enable wgpu_cooperative_matrix;
@@ -52,6 +54,23 @@ fn stage(at: u32, loaded: vec4<f16>) {
     tile[at + {{J}}u] = loaded[{{J}}];
 #endfor
 #endif
+}
+
+// Which of a vector's elements are infinite or NaN: all exponent bits are ones. Not by comparing floats, which a compiler
+// may do as if there were none.
+fn not_finite(values: vec4<f16>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(vec4<f32>(values)) & vec4(0x7f800000u)) == vec4(0x7f800000u);
+}
+
+// The sum of a column's values that are not finite, over the keys of a tile that the query sees; 0 where all are.
+fn kept_out_of(query: u32, kv_base: u32, first_key: u32, n: u32, column: u32) -> f32 {
+    var sum = 0.0;
+    for (var key = first_key; key < min(first_key + {{KEYS}}u, n); key++) {
+        let values = v[(kv_base + key * params.kv_token_stride + column) / 4u];
+        let counts = not_finite(values)[column & 3u] && !hidden_by_mask(query, key);
+        sum += select(0.0, f32(values[column & 3u]), counts);
+    }
+    return sum;
 }
 
 @compute @workgroup_size({{THREADS}})
@@ -134,6 +153,17 @@ fn main(
         let k_tile = 0u;
 #endif
         let v_tile = k_tile + {{KEYS}}u * STRIDE;
+        var kept_out = false;
+#if !MASK
+        if first_key + {{KEYS}}u > n_first
+#endif
+        {
+#for I in 0..FETCHES
+            let out_{{I}} = not_finite(v_next_{{I}});
+            kept_out = kept_out || any(out_{{I}});
+            v_next_{{I}} = select(v_next_{{I}}, vec4<f16>(), out_{{I}});
+#endfor
+        }
 #for I in 0..FETCHES
 #if KEYS * HEAD_DIM / 4 % THREADS != 0
         if fetch_row_{{I}} < {{KEYS}}u
@@ -209,12 +239,14 @@ fn main(
         probabilities[probability_base + column_{{I}}] = f16(p_{{I}});
 #endfor
         let any_grown = subgroupAny(grown && t > 0u);
+        let any_kept_out = subgroupAny(kept_out);
         if sub_lane == 0u {
-            rescales[subgroup_id] = u32(any_grown);
+            rescales[subgroup_id] = select(0u, 1u, any_grown) | select(0u, 2u, any_kept_out);
         }
         // A barrier, a load and a barrier: cooperative operations need control flow that naga knows to be uniform. A loop
         // instead of the `if` would pass without the second barrier, but drives the matrices out of registers.
-        if any(workgroupUniformLoad(&rescales) != vec4<u32>()) {
+        let reasons = workgroupUniformLoad(&rescales);
+        if any(reasons != vec4<u32>()) {
 #for W in 0..HEAD_DIM / KEYS
 #for R in 0..16 / TILE
 #for J in 0..KEYS / TILE
@@ -224,7 +256,11 @@ fn main(
 #endfor
             workgroupBarrier();
             for (var c = odd; c < {{KEYS}}u; c += 2u) {
-                scores[score_base + c] *= factor;
+                var value = scores[score_base + c] * factor;
+                if any((reasons & vec4(2u)) != vec4<u32>()) {
+                    value += kept_out_of(query, kv_base, first_key, n_row, {{W * KEYS}}u + c);
+                }
+                scores[score_base + c] = value;
             }
             workgroupBarrier();
 #for R in 0..16 / TILE

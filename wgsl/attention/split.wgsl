@@ -80,6 +80,12 @@ fn main(
 #for R in 0..ROWS
         let key_{{R}} = base + {{R}}u * STREAMS + stream;
         let at_{{R}} = kv_base + min(key_{{R}}, end - 1u) * kv_stride;
+        var seen_{{R}} = key_{{R}} < end;
+#if MASK
+        if seen_{{R}} {
+            seen_{{R}} = !hidden_by_mask(query, key_{{R}});
+        }
+#endif
 #for I in 0..NV
         let k_{{R}}_{{I}} = k[at_{{R}} + vec_{{I}}];
 #endfor
@@ -131,7 +137,8 @@ fn main(
 #for R in 0..ROWS
 #for I in 0..NV
 #for P in 0..PER_VEC / 4
-        let v_{{R}}_{{I}}_{{P}} = part_{{P}}(v_{{R}}_{{I}});
+        // Of a hidden key nothing is used: 0 times what its value holds could be NaN.
+        let v_{{R}}_{{I}}_{{P}} = select(vec4<f32>(), part_{{P}}(v_{{R}}_{{I}}), seen_{{R}});
 #endfor
 #endfor
 #for H in 0..HEADS

@@ -17,7 +17,9 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
     let kv_base = head / params.group * params.kv_head_stride;
     var sum = Unpacked();
     for (var key = 0u; key < n; key++) {
-        sum += scores[base + key] * unpack(v[(kv_base + key * params.kv_token_stride) / {{LOAD}}u + lane]);
+        let value = unpack(v[(kv_base + key * params.kv_token_stride) / {{LOAD}}u + lane]);
+        // Of a hidden key nothing is used: 0 times what its value holds could be NaN.
+        sum += select(scores[base + key] * value, Unpacked(), hidden_by_mask(query, key));
     }
     output[(query * params.q_token_stride + head * params.q_head_stride) / {{LOAD}}u + lane] = pack(sum);
 }

@@ -36,11 +36,19 @@ fn visible_keys(query: u32) -> u32 {
 #if MASK
 @group(0) @binding(9) var<storage, read> mask: array<f32>; // [n_queries, n_keys], added to scores
 
+fn hidden_by_mask(query: u32, key: u32) -> bool {
+    return mask[query * params.n_keys + key] <= LOWEST;
+}
+
 fn masked_score(score: f32, query: u32, key: u32) -> f32 {
     let bias = mask[query * params.n_keys + key];
     return select(score + bias * 1.4426950408889634, MASKED, bias <= LOWEST);
 }
 #else
+fn hidden_by_mask(query: u32, key: u32) -> bool {
+    return false;
+}
+
 fn masked_score(score: f32, query: u32, key: u32) -> f32 {
     return score;
 }

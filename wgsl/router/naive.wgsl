@@ -22,7 +22,7 @@ fn main(
         for (var d = 0u; d < params.hidden; d++) {
             sum += activation(token * params.hidden + d) * weight(d * params.experts + expert);
         }
-        row_logits[expert] = sum;
+        row_keys[expert] = order_key(sum);
     }
     workgroupBarrier();
     select_experts(token, lane);

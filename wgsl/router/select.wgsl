@@ -23,7 +23,7 @@ fn main(
         for (var split = 0u; split < params.n_splits; split++) {
             sum += logits[(split * params.logit_rows + token) * params.logit_stride + expert];
         }
-        row_logits[expert] = sum;
+        row_keys[expert] = order_key(sum);
     }
     workgroupBarrier();
     select_experts(token, lane);

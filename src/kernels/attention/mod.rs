@@ -8,7 +8,8 @@
 //! | `output` | as `q` | as `q` |
 //!
 //! `group = heads / kv_heads` query heads share a key head. With `causal`, query i sees the keys to
-//! `i + n_keys − n_queries`: the last query sees all. A query that sees no key gets zeros. Scores, sums and outputs are
+//! `i + n_keys − n_queries`: the last query sees all. A query that sees no key gets zeros, and what the K and V of a key
+//! hold that it does not see, NaN and infinities too, never reaches its result. Scores, sums and outputs are
 //! accumulated in f32; the exponentials that enter the second product are f16 in `flash_coop` and f32 elsewhere.
 //!
 //! | variant | path | what it shows |
@@ -210,6 +211,7 @@ impl Spec {
             (self.options.kv_capacity.is_some(), "-cache"),
             (self.values == problem::Values::Large, "-large"),
             (self.values == problem::Values::Rising, "-rising"),
+            (self.values == problem::Values::Strays, "-strays"),
         ] {
             if on {
                 name.push_str(suffix);
@@ -320,14 +322,14 @@ static VARIANTS: &[Variant<Spec>] = &[
 fn cases() -> Vec<Case> {
     use CaseClass::{Bench, Edge, Smoke};
     use Elem::{F16, F32};
-    use problem::Values::{Large, Random, Rising};
+    use problem::Values::{Large, Random, Rising, Strays};
     let plain = Options::default();
     let causal = Options { causal: true, ..plain };
     let mask = Options { mask: true, ..plain };
     let head_major = Options { layout: Layout::HeadMajor, ..causal };
     let cache = |n| Options { kv_capacity: Some(n), ..causal };
     // n_queries, n_keys, heads, kv_heads, head_dim.
-    let rows: [(CaseClass, [u32; 5], Elem, Options, problem::Values); 26] = [
+    let rows: [(CaseClass, [u32; 5], Elem, Options, problem::Values); 35] = [
         (Smoke, [65, 129, 4, 2, 64], F16, causal, Random),
         (Smoke, [1, 300, 8, 2, 128], F16, plain, Random),
         (Smoke, [9, 33, 2, 1, 80], F32, mask, Random),
@@ -350,6 +352,15 @@ fn cases() -> Vec<Case> {
         (Edge, [20, 100, 2, 1, 64], F16, causal, Large),
         (Edge, [20, 100, 2, 1, 64], F32, mask, Large),
         (Edge, [40, 200, 1, 1, 64], F16, plain, Rising),
+        (Edge, [33, 65, 2, 1, 64], F16, causal, Strays),
+        (Edge, [70, 90, 2, 2, 128], F16, head_major, Strays),
+        (Edge, [40, 50, 2, 1, 80], F32, causal, Strays),
+        (Edge, [36, 70, 2, 1, 64], F16, mask, Strays),
+        (Edge, [70, 66, 1, 1, 80], F16, Options { causal: true, ..mask }, Strays),
+        (Edge, [21, 40, 2, 1, 64], F32, Options { causal: true, ..mask }, Strays),
+        (Edge, [1, 300, 4, 2, 128], F16, mask, Strays),
+        (Edge, [5, 200, 4, 1, 64], F32, mask, Strays),
+        (Edge, [6, 130, 2, 2, 256], F16, causal, Strays),
         (Bench, [4096, 4096, 32, 8, 128], F16, head_major, Random),
         (Bench, [1, 32768, 32, 8, 128], F16, Options { causal: false, ..head_major }, Random),
         (Bench, [1, 32768, 32, 8, 128], F16, plain, Random),

@@ -72,7 +72,7 @@ fn two_steps(spec: &Spec, scores: Source, twin: Option<Source>, defines: Defines
         return Err(Refusal::needs(format!("fewer than 2^32 scores, these are {n_scores}")));
     }
     let mut score_shader = Shader::new(scores, defines.with("THREADS", ROW_THREADS));
-    let sum_defines = self::defines(spec, 2).with("MASK", 0);
+    let sum_defines = self::defines(spec, 2);
     let mut sum_shader = Shader::new(wgsl!("attention/weighted_sum.wgsl"), sum_defines);
     if let Some(twin) = twin {
         score_shader = score_shader.with_msl(twin);

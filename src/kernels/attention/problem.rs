@@ -16,6 +16,9 @@ pub(super) enum Values {
     Large,
     /// Scores that grow from key to key, so that the greatest so far is always the last.
     Rising,
+    /// Random, but for keys that some queries do not see, or none does: K and V hold NaN and infinities there. What they
+    /// hold counts where it is seen and nowhere else.
+    Strays,
 }
 
 /// Elements as the reference sees them, and as bytes.
@@ -34,8 +37,9 @@ fn mask(spec: &Spec, rng: &mut Rng) -> Vec<f32> {
     let Shape { n_queries, n_keys, .. } = spec.shape;
     let mut mask = Vec::with_capacity(n_queries as usize * n_keys as usize);
     for query in 0..n_queries {
-        for _ in 0..n_keys {
+        for key in 0..n_keys {
             mask.push(match (query % 5, rng.below(10)) {
+                _ if spec.values == Values::Strays && key % 7 == 5 => f32::NEG_INFINITY,
                 (3, _) | (_, 0..3) => f32::NEG_INFINITY,
                 (_, 3) => f32::MIN,
                 _ => 2.0 * rng.unit(),
@@ -52,27 +56,36 @@ pub(super) fn problem(spec: &Spec, seed: u64) -> Problem {
     let n_q = u64::from(n_queries) * u64::from(heads) * u64::from(head_dim);
     let n_kv = u64::from(spec.capacity()) * u64::from(kv_heads) * u64::from(head_dim);
     let (q_size, k_size) = match spec.values {
-        Values::Random => (3.0, 1.0),
+        Values::Random | Values::Strays => (3.0, 1.0),
         Values::Large => (120.0, 120.0),
         Values::Rising => (0.0, 0.0),
     };
     let [kv_token_stride, _] = spec.strides(spec.capacity(), kv_heads).map(u64::from);
     let rising = spec.values == Values::Rising;
     let (q, q_bytes) = values(spec.elem, n_q, |_| if rising { 0.5 } else { q_size * rng.unit() });
-    // What lies in a cache's spare room is nobody's business: NaN shows whether it counts.
-    let spare = |i: u64| {
-        let token = match spec.options.layout {
-            Layout::TokenMajor => i / kv_token_stride,
-            Layout::HeadMajor => i / u64::from(head_dim) % u64::from(spec.capacity()),
-        };
-        token >= u64::from(n_keys)
+    let token_of = |i: u64| match spec.options.layout {
+        Layout::TokenMajor => i / kv_token_stride,
+        Layout::HeadMajor => i / u64::from(head_dim) % u64::from(spec.capacity()),
     };
+    // What lies in a cache's spare room is nobody's business: NaN shows whether it counts.
+    let spare = |i: u64| token_of(i) >= u64::from(n_keys);
+    let strays = spec.values == Values::Strays;
+    // A key that the mask hides from all; and one that causality hides from all queries but the last.
+    let masked = |i: u64| strays && spec.options.mask && token_of(i) % 7 == 5;
+    let last = |i: u64| strays && spec.options.causal && token_of(i) + 1 == u64::from(n_keys);
+    // Seen by later queries, or by those that the mask shows it to: in some columns.
+    let late = |i: u64| strays && token_of(i) % 7 == 3 && token_of(i) > u64::from(n_keys) / 2 && i % 5 == 1;
     let (k, k_bytes) = values(spec.elem, n_kv, |i| match spec.values {
-        _ if spare(i) => f32::NAN,
+        _ if spare(i) || last(i) => f32::NAN,
+        _ if masked(i) => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][i as usize % 3],
         Values::Rising => (i / kv_token_stride % u64::from(n_keys)) as f32 / 16.0,
         _ => k_size * rng.unit(),
     });
-    let (v, v_bytes) = values(spec.elem, n_kv, |i| if spare(i) { f32::NAN } else { rng.unit() });
+    let (v, v_bytes) = values(spec.elem, n_kv, |i| match () {
+        () if spare(i) || late(i) => f32::NAN,
+        () if masked(i) => [f32::INFINITY, f32::NAN][i as usize % 2],
+        () => rng.unit(),
+    });
     let mask: Option<Arc<[f32]>> = spec.options.mask.then(|| mask(spec, &mut rng).into());
     let mut inputs = vec![
         Operand { name: "q", bytes: q_bytes },
@@ -171,6 +184,9 @@ fn reference(spec: &Spec, row: u32, q: &[f32], k: &[f32], v: &[f32], mask: Optio
     }
     let accumulated = 4.0 * n.sqrt() * u;
     let want = |[value, error, size]: [f64; 3]| {
+        if value.is_nan() {
+            return Want::Nan;
+        }
         let bound = error + (sum_error + accumulated) * (size + value.abs()) + e * value.abs() + smallest;
         Want::Near { value, bound }
     };
@@ -191,9 +207,9 @@ mod tests {
         let mut k = vec![0.0; 128];
         k[64] = 2.0;
         let v: Vec<f32> = (0..128).map(|i| if i < 64 { 1.0 } else { 3.0 }).collect();
-        let first = |mask: [f32; 2]| match reference(&spec, 0, &q, &k, &v, Some(&mask))[0] {
-            Want::Near { value, .. } => value,
-            Want::OneOf(_) => panic!("a float is near something"),
+        let first = |mask: [f32; 2]| match &reference(&spec, 0, &q, &k, &v, Some(&mask))[0] {
+            Want::Near { value, .. } => *value,
+            other => panic!("a float is near something: {other:?}"),
         };
         // Scores 0 and 8·2/√64 = 2.
         let weight = 1.0 / (1.0 + (-2f64).exp());
