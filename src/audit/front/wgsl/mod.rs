@@ -35,7 +35,7 @@ pub(crate) enum WalkError {
 }
 
 /// Statements walked before a kernel is given up.
-const MOST_WORK: usize = 400_000;
+const MOST_WORK: usize = 1_000_000;
 /// Deepest chain of calls; WGSL has no recursion.
 const MOST_FRAMES: usize = 64;
 
