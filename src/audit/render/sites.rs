@@ -1,28 +1,20 @@
 //! Accesses as lines, good ones included.
 
-use crate::audit::report::Report;
+use crate::audit::report::{Report, Site};
 use crate::audit::rules::number;
+
+/// Where an access is, and what it does per lane.
+fn place(s: &Site) -> String {
+    let Site { file, line, column, buffer, space, op, bytes_per_lane, .. } = s;
+    format!("{file}:{line}:{column} {buffer} {space:?} {op:?} {bytes_per_lane} B/lane")
+}
 
 /// Every access as a line.
 pub fn sites(report: &Report) -> String {
     let mut out = String::new();
     for s in &report.sites {
         let n = |v: Option<f64>| v.map_or_else(|| "?".into(), number);
-        out.push_str(
-            &format!(
-                "{}:{}:{} {} {:?} {:?} {} B/lane, {} lanes: {}",
-                s.file,
-                s.line,
-                s.column,
-                s.buffer,
-                s.space,
-                s.op,
-                s.bytes_per_lane,
-                n(s.active_lanes),
-                s.pattern.name(),
-            )
-            .to_string(),
-        );
+        out.push_str(&format!("{}, {} lanes: {}", place(s), n(s.active_lanes), s.pattern.name()));
         match (&s.stride_symbol, s.stride_bytes) {
             (Some(symbol), _) => out.push_str(&format!(" ({symbol} B)")),
             (None, Some(b)) => out.push_str(&format!(" ({b} B)")),
@@ -58,17 +50,7 @@ pub fn traced(report: &Report) -> String {
         };
         exact += usize::from(t.agrees.is_some());
         same += usize::from(t.agrees == Some(true));
-        out.push_str(&format!(
-            "{}:{}:{} {} {:?} {:?} {} B/lane, {}\n",
-            s.file,
-            s.line,
-            s.column,
-            s.buffer,
-            s.space,
-            s.op,
-            s.bytes_per_lane,
-            s.pattern.name(),
-        ));
+        out.push_str(&format!("{}, {}\n", place(s), s.pattern.name()));
         out.push_str(&format!(
             "  static: {requests} requests of {} lanes; blocks of 32/64/128 B: {}/{}/{}; useful {} B\n",
             n(s.active_lanes),
