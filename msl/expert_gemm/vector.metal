@@ -1,5 +1,5 @@
-// Twin of wgsl/expert_gemm/vector.wgsl: a threadgroup of TEAMS teams owns TEAMS * ROWS elements of one row of y, a team of
-// LANES threads ROWS of them; lane l of a step reads 8 bytes at run base + l of each row.
+// Twin of wgsl/expert_gemm/vector.wgsl: a threadgroup of SETS * TEAMS teams owns SETS * ROWS elements of one row of y; the
+// TEAMS teams of a row set share its choices. Lane l of a step reads 8 bytes at run base + l of each of ROWS rows.
 #include <metal_stdlib>
 using namespace metal;
 #include "common/weights.metal"
@@ -23,6 +23,13 @@ struct Params {
 #else
 #define Y_SLOT 5
 #define ZERO_POINT_SLOT 6
+#endif
+
+#define THREADS (SETS * TEAMS * LANES)
+#if SUBGROUPS
+#define ADDENDS TEAMS
+#else
+#define ADDENDS (TEAMS * LANES)
 #endif
 
 #if X_F16
@@ -54,26 +61,31 @@ kernel void main_(
 #endif
     uint3 group [[threadgroup_position_in_grid]],
 #if SUBGROUPS
-    uint team [[simdgroup_index_in_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]]
-#else
-    uint thread_ix [[thread_index_in_threadgroup]]
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
 #endif
+    uint thread_ix [[thread_index_in_threadgroup]]
 ) {
-#if !SUBGROUPS
-    threadgroup float partial[TEAMS * LANES * ROWS];
-    const uint team = thread_ix / LANES;
+#if ADDENDS > 1
+    threadgroup float partial[ROWS * SETS * ADDENDS];
+#endif
+#if SUBGROUPS
+    const uint row_set = simdgroup / TEAMS;
+    const uint team = simdgroup % TEAMS;
+#else
+    const uint row_set = thread_ix / (TEAMS * LANES);
+    const uint team = thread_ix / LANES % TEAMS;
     const uint lane = thread_ix % LANES;
 #endif
     const uint y_row = group.y;
-    const uint first_row = (group.x * TEAMS + team) * ROWS;
+    const uint first_row = (group.x * SETS + row_set) * ROWS;
     const uint n_runs = params.k >> 4;
     float total[ROWS];
 #pragma unroll
     for (uint r = 0; r < ROWS; r++) {
         total[r] = 0.0f;
     }
-    for (uint choice = 0; choice < params.choices; choice++) {
+    for (uint choice = team; choice < params.choices; choice += TEAMS) {
         const uint pair = y_row * params.choices + choice;
         const uint expert = expert_ids[pair];
         if (expert >= EXPERTS) {
@@ -117,26 +129,37 @@ kernel void main_(
 #if SUBGROUPS
 #pragma unroll
     for (uint r = 0; r < ROWS; r++) {
-        const float row_sum = simd_sum(total[r]);
-        if (lane == 0 && first_row + r < params.n) {
-            y[y_row * params.n + first_row + r] = Y_ELEM(row_sum * params.tensor_scale);
+        total[r] = simd_sum(total[r]);
+    }
+    const uint addend = simdgroup;
+    const bool adds = lane == 0;
+#else
+    const uint addend = thread_ix;
+    const bool adds = true;
+#endif
+#if ADDENDS > 1
+    if (adds) {
+#pragma unroll
+        for (uint r = 0; r < ROWS; r++) {
+            partial[r * SETS * ADDENDS + addend] = total[r];
         }
     }
-#else
-#pragma unroll
-    for (uint r = 0; r < ROWS; r++) {
-        partial[r * TEAMS * LANES + thread_ix] = total[r];
-    }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (thread_ix < TEAMS * ROWS) {
-        const uint row = group.x * TEAMS * ROWS + thread_ix;
-        const uint from = thread_ix % ROWS * TEAMS * LANES + thread_ix / ROWS * LANES;
+    for (uint i = thread_ix; i < SETS * ROWS; i += THREADS) {
+        const uint row = group.x * SETS * ROWS + i;
+        const uint from = (i % ROWS * SETS + i / ROWS) * ADDENDS;
         float sum = 0.0f;
-        for (uint i = 0; i < LANES; i++) {
-            sum += partial[from + i];
+        for (uint j = 0; j < ADDENDS; j++) {
+            sum += partial[from + j];
         }
         if (row < params.n) {
             y[y_row * params.n + row] = Y_ELEM(sum * params.tensor_scale);
+        }
+    }
+#else
+    if (adds) {
+        for (uint r = 0; r < ROWS && first_row + r < params.n; r++) {
+            y[y_row * params.n + first_row + r] = Y_ELEM(total[r] * params.tensor_scale);
         }
     }
 #endif

@@ -13,9 +13,10 @@
 // probabilities       f32  [pairs]             1 if not WEIGHTED
 // y           f16 or f32 [rows, n]
 //
-// A workgroup of TEAMS teams owns TEAMS * ROWS elements of one row of y, a team of LANES invocations ROWS of them. Lane l
-// of a step reads 8 bytes at run base + l of each row: 8·LANES contiguous bytes; its 16 activations serve ROWS rows. The
-// choices of a row follow one another, so that no partial results leave the workgroup and the order of sums is fixed.
+// A workgroup of SETS * TEAMS teams owns SETS * ROWS elements of one row of y. The TEAMS teams of a row set share its
+// choices: team t takes choices t, t + TEAMS and so on. Lane l of a step of a team of LANES invocations reads 8 bytes at run
+// base + l of each of ROWS rows: 8·LANES contiguous bytes; its 16 activations serve ROWS rows. No partial results leave the
+// workgroup, and the order of sums is fixed.
 // With SUBGROUPS a team is a subgroup and sums by subgroupAdd; without, in workgroup memory. f32 accumulation.
 #if Y_F16
 enable f16;
@@ -49,11 +50,18 @@ struct Params {
 @group(0) @binding(7) var<storage, read> zero_points: array<u32>;
 #endif
 
-#if !SUBGROUPS
-var<workgroup> partial: array<f32, {{TEAMS * LANES * ROWS}}>; // [row][invocation]
+#define THREADS {{SETS * TEAMS * LANES}}
+// Who adds up in workgroup memory: nobody if a subgroup has the whole sum.
+#if SUBGROUPS
+#define ADDENDS {{TEAMS}}
+#else
+#define ADDENDS {{TEAMS * LANES}}
+#endif
+#if ADDENDS > 1
+var<workgroup> partial: array<f32, {{ROWS * SETS * ADDENDS}}>; // [row of a set][set][addend]
 #endif
 
-@compute @workgroup_size({{TEAMS * LANES}})
+@compute @workgroup_size({{THREADS}})
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(local_invocation_index) local_index: u32,
@@ -63,18 +71,20 @@ fn main(
 #endif
 ) {
 #if SUBGROUPS
-    let team = subgroup;
+    let row_set = subgroup / {{TEAMS}}u;
+    let team = subgroup % {{TEAMS}}u;
 #else
-    let team = local_index / {{LANES}}u;
+    let row_set = local_index / {{TEAMS * LANES}}u;
+    let team = local_index / {{LANES}}u % {{TEAMS}}u;
     let lane = local_index % {{LANES}}u;
 #endif
     let y_row = workgroup_id.y;
-    let first_row = (workgroup_id.x * {{TEAMS}}u + team) * {{ROWS}}u;
+    let first_row = (workgroup_id.x * {{SETS}}u + row_set) * {{ROWS}}u;
     let n_runs = params.k >> 4u;
 #for R in 0..ROWS
     var total{{R}} = 0.0;
 #endfor
-    for (var choice = 0u; choice < params.choices; choice++) {
+    for (var choice = team; choice < params.choices; choice += {{TEAMS}}u) {
         let pair = y_row * params.choices + choice;
         let expert = expert_ids[pair];
         if expert < {{EXPERTS}}u {
@@ -118,22 +128,36 @@ fn main(
 
 #if SUBGROUPS
 #for R in 0..ROWS
-    let row{{R}} = subgroupAdd(total{{R}});
-    if lane == 0u && first_row + {{R}}u < params.n {
-        y[y_row * params.n + first_row + {{R}}u] = {{Y_ELEM}}(row{{R}} * params.tensor_scale);
-    }
+    total{{R}} = subgroupAdd(total{{R}});
 #endfor
-#else
+#endif
+#if ADDENDS == 1
+    if lane == 0u {
 #for R in 0..ROWS
-    partial[{{R * TEAMS * LANES}}u + local_index] = total{{R}};
+        if first_row + {{R}}u < params.n {
+            y[y_row * params.n + first_row + {{R}}u] = {{Y_ELEM}}(total{{R}} * params.tensor_scale);
+        }
 #endfor
+    }
+#else
+#if SUBGROUPS
+    if lane == 0u {
+        let addend = subgroup;
+#else
+    {
+        let addend = local_index;
+#endif
+#for R in 0..ROWS
+        partial[{{R * SETS * ADDENDS}}u + addend] = total{{R}};
+#endfor
+    }
     workgroupBarrier();
-    if local_index < {{TEAMS * ROWS}}u {
-        let row = workgroup_id.x * {{TEAMS * ROWS}}u + local_index;
-        let start = local_index % {{ROWS}}u * {{TEAMS * LANES}}u + local_index / {{ROWS}}u * {{LANES}}u;
+    for (var i = local_index; i < {{SETS * ROWS}}u; i += {{THREADS}}u) {
+        let row = workgroup_id.x * {{SETS * ROWS}}u + i;
+        let start = (i % {{ROWS}}u * {{SETS}}u + i / {{ROWS}}u) * {{ADDENDS}}u;
         var sum = 0.0;
-        for (var i = 0u; i < {{LANES}}u; i++) {
-            sum += partial[start + i];
+        for (var addend = 0u; addend < {{ADDENDS}}u; addend++) {
+            sum += partial[start + addend];
         }
         if row < params.n {
             y[y_row * params.n + row] = {{Y_ELEM}}(sum * params.tensor_scale);

@@ -72,8 +72,11 @@ pub(super) fn gather(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 
 /// A matrix-vector product per pair; with `subgroups`, teams are subgroups.
 pub(super) fn vector(spec: &Spec, caps: &Caps, subgroups: bool) -> Result<Plan, Refusal> {
-    const TEAMS: u32 = 4;
+    const SUBGROUPS: u32 = 4;
     const ROWS: u32 = 4;
+    // Choices side by side, not one after the other: a token's experts are read by as many subgroups as there are (see "Measured").
+    let teams = spec.pairs_per(spec.y_rows).min(SUBGROUPS);
+    let sets = SUBGROUPS / teams;
     elementwise(caps, &[spec.y])?;
     let lanes = match caps.subgroup_size {
         _ if !subgroups => 32,
@@ -84,11 +87,12 @@ pub(super) fn vector(spec: &Spec, caps: &Caps, subgroups: bool) -> Result<Plan, 
         .with("WEIGHTED", i32::from(spec.y_rows == Rows::Token))
         .with("SUBGROUPS", i32::from(subgroups))
         .with("LANES", lanes)
-        .with("TEAMS", TEAMS)
+        .with("TEAMS", teams)
+        .with("SETS", sets)
         .with("ROWS", ROWS);
     let shader =
         Shader::new(wgsl!("expert_gemm/vector.wgsl"), defines).with_msl(msl!("expert_gemm/vector.metal"));
-    let workgroups = [spec.n().div_ceil(TEAMS * ROWS), spec.rows_of(spec.y_rows), 1];
+    let workgroups = [spec.n().div_ceil(sets * ROWS), spec.rows_of(spec.y_rows), 1];
     Ok(Plan::one(Dispatch::new(shader, workgroups, &params(spec))))
 }
 
