@@ -55,7 +55,7 @@ fn lowered_msl_names_its_options_first() {
     let first = text.lines().next().unwrap();
     assert!(first.contains("Metal 3.1") && first.contains("bounds checks off"), "{first}");
     assert!(text.contains("kernel void main_("));
-    for target in ["spirv", "hlsl", "wgsl"] {
+    for target in ["spirv-asm", "hlsl", "wgsl"] {
         let output = marlin(&["lower", "patterns/coalesced", "--to", target, "--checked"]);
         assert!(output.status.success() && output.stdout.len() > 100, "{target}");
     }

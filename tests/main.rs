@@ -5,6 +5,7 @@ mod cli;
 mod exec;
 mod fuzz;
 mod kernels;
+mod lower;
 mod metal;
 mod repository;
 mod weights;

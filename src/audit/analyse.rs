@@ -1,7 +1,5 @@
 //! From a source text to a report: lower, walk each entry point, classify, apply the rules.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::advice;
 use super::classify::{Classified, Pattern, classify};
 use super::finding::Label;
@@ -10,9 +8,9 @@ use super::report::{Kernel, KernelBytes, Report, Site};
 use super::rules::{self, Context, Index};
 use super::settings::Settings;
 use super::site::Walked;
-use super::stack::{deep, too_deep};
 use super::suppress::Suppressions;
 use super::variable::variables;
+use crate::lower::guard::{deep, guarded};
 use crate::lower::{Composed, Lowered};
 
 /// Audits WGSL that needs no preprocessing.
@@ -24,15 +22,9 @@ pub fn audit_wgsl(name: &str, text: &str, settings: &Settings) -> Report {
 pub fn audit_composed(composed: Composed, settings: &Settings) -> Report {
     let sources: Vec<(String, String)> = composed.sources().to_vec();
     let name = sources.first().map(|s| s.0.clone()).unwrap_or_default();
-    // naga's front end is trusted with other people's text only as far as a panic goes.
-    let lower = || catch_unwind(AssertUnwindSafe(|| Lowered::new(composed.clone())));
-    let mut report = match too_deep(&composed) {
-        Some(reason) => not_analysed(&name, "(file)", reason),
-        None => match deep(lower) {
-            Ok(Ok(lowered)) => audit_lowered(&lowered, settings),
-            Ok(Err(e)) => not_analysed(&name, "(file)", e.to_string()),
-            Err(_) => not_analysed(&name, "(file)", "naga panicked on it".into()),
-        },
+    let mut report = match Lowered::new(composed) {
+        Ok(lowered) => audit_lowered(&lowered, settings),
+        Err(e) => not_analysed(&name, "(file)", e.to_string()),
     };
     report.sources.extend(sources);
     report
@@ -64,6 +56,7 @@ fn line_in(reason: &str, file: &str) -> Option<u32> {
 /// Audits every entry point of a lowered module.
 pub fn audit_lowered(lowered: &Lowered, settings: &Settings) -> Report {
     deep(|| audit_entries(lowered, settings))
+        .unwrap_or_else(|reason| not_analysed(lowered.name(), "(file)", reason))
 }
 
 fn audit_entries(lowered: &Lowered, settings: &Settings) -> Report {
@@ -111,9 +104,11 @@ fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walke
     }
     let constants = constants(module, settings);
     let stage = (ep.stage, ep.name.as_str());
-    let (module, info) =
-        naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants)
-            .map_err(|e| format!("overrides: {e}"))?;
+    let specialise =
+        || naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants);
+    let (module, info) = guarded(specialise)
+        .map_err(|panic| format!("overrides: naga panicked: {panic}"))?
+        .map_err(|e| format!("overrides: {e}"))?;
     let ix = module.entry_points.iter().position(|e| e.name == ep.name && e.stage == ep.stage).unwrap_or(0);
     super::front::wgsl::walk(&module, &info, ix, settings).map_err(|e| e.to_string())
 }

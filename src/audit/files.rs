@@ -9,7 +9,6 @@ use super::analyse::{audit_composed, not_analysed};
 use super::error::AuditError;
 use super::report::Report;
 use super::settings::Settings;
-use super::stack::{deep, too_deep};
 use super::trace::{TraceError, trace_wgsl};
 use crate::lower::{Defines, Files, LowerError, Lowered, compose_foreign};
 
@@ -152,10 +151,9 @@ pub fn trace_file(
         std::fs::read_to_string(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
     let disk = Disk { root: &name };
     let composed = compose_foreign(&name, &text, defines, &disk).map_err(LowerError::from)?;
-    if let Some(reason) = too_deep(&composed) {
-        return Err(TraceError::TooDeep(reason));
-    }
-    deep(|| trace_wgsl(&Lowered::new(composed.clone())?, settings, buffers))
+    let lowered = Lowered::new(composed)?;
+    crate::lower::guard::deep(|| trace_wgsl(&lowered, settings, buffers))
+        .unwrap_or_else(|e| Err(TraceError::TooDeep(e)))
 }
 
 fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {

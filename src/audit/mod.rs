@@ -31,7 +31,6 @@ mod report;
 mod rules;
 mod settings;
 mod site;
-mod stack;
 mod stride;
 mod suppress;
 mod target;

@@ -1,5 +1,8 @@
 //! `marlin lower`: a kernel as MSL, SPIR-V, HLSL or WGSL.
 
+use std::io::IsTerminal;
+
+use rspirv::binary::Disassemble;
 use wgpu_marlin::gpu::Caps;
 use wgpu_marlin::kernels::{self, spec::CaseClass};
 use wgpu_marlin::lower::{Checks, Composed, Defines, Files, Lowered, Shader, compose};
@@ -20,6 +23,9 @@ pub(crate) struct LowerArgs {
     /// A case of the family; the smoke case by default.
     #[arg(long)]
     case: Option<String>,
+    /// The value of an override, for a file.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// Names for the preprocessor, for a file.
     #[arg(short = 'D', value_name = "NAME[=VALUE]")]
     define: Vec<String>,
@@ -28,10 +34,13 @@ pub(crate) struct LowerArgs {
     out: Option<String>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Target {
     Msl,
+    /// Binary words; `-o` says where to.
     Spirv,
+    /// The same, disassembled.
+    SpirvAsm,
     Hlsl,
     Wgsl,
 }
@@ -48,7 +57,10 @@ impl Files for Disk {
 
 pub(crate) fn run(args: &LowerArgs) -> Result<(), Failure> {
     let checks = if args.checked { Checks::Checked } else { Checks::Unchecked };
-    let mut text = String::new();
+    if args.out.is_none() && args.to == Target::Spirv && std::io::stdout().is_terminal() {
+        return Err(Failure::new("SPIR-V is binary: give `-o FILE`, or take `--to spirv-asm` for text"));
+    }
+    let mut out = Vec::new();
     if args.what.ends_with(".wgsl") {
         let source = std::fs::read_to_string(&args.what)
             .map_err(|e| Failure::new(format!("cannot read {}: {e}", args.what)))?;
@@ -57,7 +69,11 @@ pub(crate) fn run(args: &LowerArgs) -> Result<(), Failure> {
             let (name, value) = d.split_once('=').unwrap_or((d, "1"));
             defines.set(name, value);
         }
-        let lowered = Lowered::new(file(&args.what, &source, &defines)?)?;
+        let mut lowered = Lowered::new(file(&args.what, &source, &defines)?)?;
+        for given in &args.set {
+            let (name, value) = parameter(given)?;
+            lowered.set_override(name, value)?;
+        }
         let entries: Vec<String> = lowered
             .module
             .entry_points
@@ -68,15 +84,48 @@ pub(crate) fn run(args: &LowerArgs) -> Result<(), Failure> {
         if entries.is_empty() {
             return Err(Failure::new(format!("{} has no compute entry point", args.what)));
         }
-        for entry in entries {
-            text.push_str(&print(&lowered, &entry, args.to, checks, &args.what)?);
+        // A binary module, and naga's WGSL, hold one program; the others are texts one behind the other.
+        if args.to == Target::Spirv && entries.len() > 1 {
+            let names = entries.join(", ");
+            return Err(Failure::new(format!(
+                "{} has several entry points ({names}): a binary holds one; take `--to spirv-asm`",
+                args.what
+            )));
+        }
+        let whole = if args.to == Target::Wgsl { &entries[..1] } else { &entries[..] };
+        for entry in whole {
+            out.extend(print(&lowered, entry, args.to, checks, &args.what)?);
         }
     } else {
-        for shader in shaders(args)? {
-            text.push_str(&print(&shader.lower()?, Shader::ENTRY, args.to, checks, &shader.label())?);
+        if !args.set.is_empty() {
+            return Err(Failure::new(
+                "`--set` gives overrides of a file their values; kernels of this crate have none",
+            ));
+        }
+        let shaders = shaders(args)?;
+        if args.to == Target::Spirv && shaders.len() > 1 {
+            return Err(Failure::new(format!(
+                "{} has {} programs: a binary holds one; take `--to spirv-asm`",
+                args.what,
+                shaders.len()
+            )));
+        }
+        for shader in shaders {
+            out.extend(print(&shader.lower()?, Shader::ENTRY, args.to, checks, &shader.label())?);
         }
     }
-    write_out(args.out.as_deref().unwrap_or("-"), &text)
+    write_out(args.out.as_deref().unwrap_or("-"), &out)
+}
+
+fn parameter(given: &str) -> Result<(&str, f64), Failure> {
+    let wrong = || Failure::new(format!("`--set {given}`: give NAME=VALUE, a number, `true` or `false`"));
+    let (name, value) = given.split_once('=').ok_or_else(wrong)?;
+    let value = match value.trim() {
+        "true" => 1.0,
+        "false" => 0.0,
+        number => number.parse().map_err(|_| wrong())?,
+    };
+    Ok((name.trim(), value))
 }
 
 /// A file with directives is composed, one without is read as it is.
@@ -109,21 +158,19 @@ fn print(
     target: Target,
     checks: Checks,
     label: &str,
-) -> Result<String, Failure> {
+) -> Result<Vec<u8>, Failure> {
     Ok(match target {
         Target::Msl => {
             let msl = lowered.to_msl(entry, checks)?;
-            format!("// {label}: {}\n{}", msl.options, msl.text)
+            format!("// {label}: {}\n{}", msl.options, msl.text).into_bytes()
         }
-        Target::Hlsl => format!("// {label}\n{}", lowered.to_hlsl(entry, checks)?),
-        Target::Wgsl => format!("// {label}\n{}", lowered.to_wgsl()?),
-        Target::Spirv => {
-            let mut text = format!("; {label}: SPIR-V 1.4, one word per column\n");
-            for line in lowered.to_spirv(entry, checks)?.chunks(8) {
-                let words: Vec<_> = line.iter().map(|w| format!("{w:08x}")).collect();
-                text.push_str(&format!("{}\n", words.join(" ")));
-            }
-            text
+        Target::Hlsl => format!("// {label}\n{}", lowered.to_hlsl(entry, checks)?).into_bytes(),
+        Target::Wgsl => format!("// {label}\n{}", lowered.to_wgsl()?).into_bytes(),
+        Target::Spirv => lowered.to_spirv(entry, checks)?.iter().flat_map(|w| w.to_le_bytes()).collect(),
+        Target::SpirvAsm => {
+            let module = rspirv::dr::load_words(lowered.to_spirv(entry, checks)?)
+                .map_err(|e| Failure::new(format!("{label}: naga's SPIR-V can't be read: {e}")))?;
+            format!("; {label}, {}\n{}\n", checks.describe(), module.disassemble()).into_bytes()
         }
     })
 }

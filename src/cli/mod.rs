@@ -105,16 +105,16 @@ pub(crate) fn open(choice: &str) -> Result<Device, Failure> {
 }
 
 /// Writes `text` to standard output for `-`, else to the file.
-pub(crate) fn write_out(path: &str, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_out(path: &str, content: impl AsRef<[u8]>) -> Result<(), Failure> {
     if path == "-" {
-        return print_out(text);
+        return print_out(content);
     }
-    std::fs::write(path, text).map_err(|e| Failure::new(format!("cannot write {path}: {e}")))
+    std::fs::write(path, content).map_err(|e| Failure::new(format!("cannot write {path}: {e}")))
 }
 
 /// Prints to standard output; a reader that went away is no failure.
-pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+pub(crate) fn print_out(content: impl AsRef<[u8]>) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(content.as_ref()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }

@@ -72,6 +72,7 @@ pub use run::{Bindings, Options, Run};
 pub use texture::Texture;
 pub use trace::{Site, locate};
 
+use crate::lower::guard::{deep, guarded};
 use naga::back::PipelineConstants;
 use naga::valid::ModuleInfo;
 use naga::{Module, ShaderStage};
@@ -110,7 +111,21 @@ impl std::fmt::Debug for Kernel {
 
 impl Kernel {
     /// Compiles the entry point `entry` of a module, with these values for its pipeline-overridable constants.
+    ///
+    /// # Errors
+    /// [`CompileError`]: no such entry point, an override without a value, or what the executor can't run.
     pub fn new(
+        module: &Module,
+        info: &ModuleInfo,
+        entry: &str,
+        constants: &PipelineConstants,
+    ) -> Result<Self, CompileError> {
+        // Inlining calls itself along long expressions and chains of branches.
+        deep(|| Self::compile(module, info, entry, constants))
+            .unwrap_or_else(|what| Err(CompileError::TooLarge { what, span: naga::Span::UNDEFINED }))
+    }
+
+    fn compile(
         module: &Module,
         info: &ModuleInfo,
         entry: &str,
@@ -121,9 +136,10 @@ impl Kernel {
             return Err(CompileError::NoEntryPoint(entry.to_owned()));
         }
         let stage = Some((ShaderStage::Compute, entry));
-        let (module, info) =
-            naga::back::pipeline_constants::process_overrides(module, info, stage, constants)
-                .map_err(|e| CompileError::Overrides(e.to_string()))?;
+        let specialise = || naga::back::pipeline_constants::process_overrides(module, info, stage, constants);
+        let (module, info) = guarded(specialise)
+            .map_err(|panic| CompileError::Overrides(format!("naga panicked: {panic}")))?
+            .map_err(|e| CompileError::Overrides(e.to_string()))?;
         let Some(ix) = module.entry_points.iter().position(is_entry) else {
             return Err(CompileError::NoEntryPoint(entry.to_owned()));
         };

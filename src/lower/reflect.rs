@@ -33,7 +33,7 @@ pub struct Binding {
     pub binding: u32,
     /// What kind of resource it is.
     pub resource: Resource,
-    /// The least size in bytes: one element of a runtime array counted.
+    /// The least size in bytes: one element of a runtime array counted. `u64::MAX` for one that naga can't count.
     pub min_size_bytes: u64,
 }
 
@@ -73,7 +73,7 @@ impl Lowered {
                     group: at.group,
                     binding: at.binding,
                     resource,
-                    min_size_bytes: u64::from(inner.size(self.module.to_ctx())),
+                    min_size_bytes: inner.try_size(self.module.to_ctx()).map_or(u64::MAX, u64::from),
                 })
             })
             .collect();
@@ -100,14 +100,17 @@ impl Lowered {
 }
 
 impl Lowered {
-    /// Bytes of workgroup memory that an entry point uses.
+    /// Bytes of workgroup memory that an entry point uses; arrays whose length is an override without value count
+    /// nothing.
     pub fn workgroup_memory_bytes(&self, entry_ix: usize) -> u64 {
         let info = self.info.get_entry_point(entry_ix);
         self.module
             .global_variables
             .iter()
             .filter(|(handle, var)| var.space == naga::AddressSpace::WorkGroup && !info[*handle].is_empty())
-            .map(|(_, var)| u64::from(self.module.types[var.ty].inner.size(self.module.to_ctx())))
-            .sum()
+            .map(|(_, var)| {
+                self.module.types[var.ty].inner.try_size(self.module.to_ctx()).map_or(u64::MAX, u64::from)
+            })
+            .fold(0, u64::saturating_add)
     }
 }

@@ -3,7 +3,9 @@
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 
-use super::{LowerError, Lowered, Resource, causes};
+use super::guard::guarded;
+use super::{Composed, LowerError, Lowered, Resource, causes};
+use std::borrow::Cow;
 
 /// Whether generated code guards indices, divisions and loops, and zeroes workgroup memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,11 +59,23 @@ pub enum TargetError {
     #[error(transparent)]
     Lower(#[from] LowerError),
     /// naga's back end refused the module.
-    #[error("{target}: {message}")]
+    #[error("{file} as {target}: {message}")]
     Backend {
-        /// `msl`, `spirv`, `hlsl` or `wgsl`.
+        /// The composed file.
+        file: String,
+        /// `msl`, `spirv`, `hlsl`, `wgsl`, or `overrides`: the step before them.
         target: &'static str,
-        /// naga's message with its causes.
+        /// naga's message with its causes, in a sentence where the cause is known.
+        message: String,
+    },
+    /// naga panicked: a fault of naga's, reached by this module.
+    #[error("{file} as {target}: naga can't write it: {message} (a fault of naga 30; it names no place)")]
+    Panicked {
+        /// The composed file.
+        file: String,
+        /// As for [`Backend`](Self::Backend).
+        target: &'static str,
+        /// The panic's message.
         message: String,
     },
 }
@@ -84,8 +98,26 @@ pub struct Msl {
 const MSL_VERSION: (u8, u8) = (3, 1);
 
 impl Lowered {
+    /// One back end, behind the boundary to naga.
+    fn back<T: Send>(
+        &self,
+        target: &'static str,
+        write: impl FnOnce() -> Result<T, TargetError> + Send,
+    ) -> Result<T, TargetError> {
+        guarded(write).unwrap_or_else(|message| {
+            Err(TargetError::Panicked { file: self.name().to_string(), target, message })
+        })
+    }
+
+    fn refused(&self, target: &'static str, message: impl Into<String>) -> TargetError {
+        TargetError::Backend { file: self.name().to_string(), target, message: message.into() }
+    }
+
     /// MSL as wgpu's Metal backend would make it: buffers and textures in slots counted apart, from 0, in
     /// (group, binding) order, the sizes buffer behind them.
+    ///
+    /// # Errors
+    /// [`TargetError`]: no such entry point, an override without a value, or what naga can't write.
     pub fn to_msl(&self, entry: &str, checks: Checks) -> Result<Msl, TargetError> {
         let entry_ix = self.entry_index(entry)?;
         let mut resources = msl::EntryPointResources::default();
@@ -124,13 +156,15 @@ impl Lowered {
             vertex_buffer_mappings: Vec::new(),
             binding_array_length_map: Default::default(),
         };
-        let (module, info) = self.specialised(entry)?;
-        let (text, translation) = msl::write_string(&module, &info, &options, &pipeline)
-            .map_err(|e| TargetError::Backend { target: "msl", message: causes(&e) })?;
+        let (text, translation) = self.back("msl", || {
+            let (module, info) = self.specialised(entry)?;
+            msl::write_string(&module, &info, &options, &pipeline)
+                .map_err(|e| self.refused("msl", causes(&e)))
+        })?;
         let entry = match translation.entry_point_names.first() {
             Some(Ok(name)) => name.clone(),
-            Some(Err(e)) => return Err(TargetError::Backend { target: "msl", message: e.to_string() }),
-            None => return Err(TargetError::Backend { target: "msl", message: "no entry point".into() }),
+            Some(Err(e)) => return Err(self.refused("msl", e.to_string())),
+            None => return Err(self.refused("msl", "no entry point")),
         };
         let sizes_slot = text.contains("_buffer_sizes [[buffer(").then_some(n_buffers);
         let options = format!("Metal {}.{}, {}", MSL_VERSION.0, MSL_VERSION.1, checks.describe());
@@ -138,6 +172,9 @@ impl Lowered {
     }
 
     /// SPIR-V 1.4 words as for Vulkan.
+    ///
+    /// # Errors
+    /// [`TargetError`]: no such entry point, an override without a value, or what naga can't write.
     pub fn to_spirv(&self, entry: &str, checks: Checks) -> Result<Vec<u32>, TargetError> {
         self.entry_index(entry)?;
         let unchecked = checks == Checks::Unchecked;
@@ -155,12 +192,17 @@ impl Lowered {
         };
         let pipeline =
             spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: entry.to_string() };
-        let (module, info) = self.specialised(entry)?;
-        spv::write_vec(&module, &info, &options, Some(&pipeline))
-            .map_err(|e| TargetError::Backend { target: "spirv", message: causes(&e) })
+        self.back("spirv", || {
+            let (module, info) = self.specialised(entry)?;
+            spv::write_vec(&module, &info, &options, Some(&pipeline))
+                .map_err(|e| self.refused("spirv", causes(&e)))
+        })
     }
 
     /// HLSL for shader model 6.2 and later.
+    ///
+    /// # Errors
+    /// [`TargetError`]: no such entry point, an override without a value, or what naga can't write.
     pub fn to_hlsl(&self, entry: &str, checks: Checks) -> Result<String, TargetError> {
         self.entry_index(entry)?;
         let unchecked = checks == Checks::Unchecked;
@@ -173,33 +215,53 @@ impl Lowered {
         };
         let pipeline =
             hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, entry.to_string())) };
-        let (module, info) = self.specialised(entry)?;
-        let mut text = String::new();
-        hlsl::Writer::new(&mut text, &options, &pipeline)
-            .write(&module, &info, None)
-            .map_err(|e| TargetError::Backend { target: "hlsl", message: causes(&e) })?;
-        Ok(text)
+        let matrices =
+            |(_, t): (_, &naga::Type)| matches!(t.inner, naga::TypeInner::CooperativeMatrix { .. });
+        if self.module.types.iter().any(matrices) {
+            return Err(self.refused("hlsl", "HLSL has no cooperative matrices: take a variant without them"));
+        }
+        self.back("hlsl", || {
+            let (module, info) = self.specialised(entry)?;
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &options, &pipeline)
+                .write(&module, &info, None)
+                .map_err(|e| self.refused("hlsl", causes(&e)))?;
+            Ok(text)
+        })
     }
 
     /// WGSL as naga prints the module: composed, specialised, without comments.
+    ///
+    /// # Errors
+    /// [`TargetError`] where naga prints something else than it read: what it prints is read again.
     pub fn to_wgsl(&self) -> Result<String, TargetError> {
-        wgsl::write_string(&self.module, &self.info, wgsl::WriterFlags::empty())
-            .map_err(|e| TargetError::Backend { target: "wgsl", message: causes(&e) })
+        let text = self.back("wgsl", || {
+            let (module, info) = if self.constants.is_empty() {
+                (Cow::Borrowed(&self.module), Cow::Borrowed(&self.info))
+            } else {
+                self.with_constants(None)?
+            };
+            wgsl::write_string(&module, &info, wgsl::WriterFlags::empty())
+                .map_err(|e| self.refused("wgsl", causes(&e)))
+        })?;
+        match Lowered::new(Composed::verbatim("naga.wgsl", &text)) {
+            Ok(_) => Ok(text),
+            Err(e) => Err(self.refused("wgsl", format!("naga can't read again what it printed: {e}"))),
+        }
     }
 
-    fn specialised(
+    /// The module with values for its overrides, and without what the entry point does not use.
+    fn specialised(&self, entry: &str) -> Result<Specialised<'_>, TargetError> {
+        self.with_constants(Some((naga::ShaderStage::Compute, entry)))
+    }
+
+    fn with_constants(
         &self,
-        entry: &str,
-    ) -> Result<
-        (std::borrow::Cow<'_, naga::Module>, std::borrow::Cow<'_, naga::valid::ModuleInfo>),
-        TargetError,
-    > {
-        process_overrides(
-            &self.module,
-            &self.info,
-            Some((naga::ShaderStage::Compute, entry)),
-            &Default::default(),
-        )
-        .map_err(|e| TargetError::Backend { target: "overrides", message: causes(&e) })
+        entry: Option<(naga::ShaderStage, &str)>,
+    ) -> Result<Specialised<'_>, TargetError> {
+        process_overrides(&self.module, &self.info, entry, &self.constants)
+            .map_err(|e| self.refused("overrides", causes(&e)))
     }
 }
+
+type Specialised<'a> = (Cow<'a, naga::Module>, Cow<'a, naga::valid::ModuleInfo>);
