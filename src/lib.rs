@@ -20,6 +20,7 @@
 //! | [`gpu`] | devices, capabilities, buffers, pipelines, timing on wgpu |
 //! | [`exec`] | the CPU executor of naga IR, its trace and its sanitizer |
 //! | [`metal`] | Metal Shading Language without a Mac: check, run and trace through clang |
+//! | [`isa`] | machine code for GPUs that aren't there, through Mesa's compilers |
 //! | [`kernels`] | one room per kernel family: shapes, reference, cost, variants, operations |
 //! | [`measure`] | verification against the reference, timing, ceilings |
 //! | [`audit`] | what each memory access of a kernel costs, and why |
@@ -35,6 +36,8 @@
 pub mod audit;
 pub mod exec;
 pub mod gpu;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod isa;
 pub mod kernels;
 pub mod lower;
 #[cfg(not(target_arch = "wasm32"))]

@@ -4,6 +4,7 @@ mod audit;
 mod cli;
 mod exec;
 mod fuzz;
+mod isa;
 mod kernels;
 mod lower;
 mod metal;

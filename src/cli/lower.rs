@@ -46,7 +46,7 @@ enum Target {
 }
 
 /// Includes relative to the including file.
-struct Disk;
+pub(super) struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &str, from: &str) -> Option<String> {
@@ -117,7 +117,8 @@ pub(crate) fn run(args: &LowerArgs) -> Result<(), Failure> {
     write_out(args.out.as_deref().unwrap_or("-"), &out)
 }
 
-fn parameter(given: &str) -> Result<(&str, f64), Failure> {
+/// `NAME=VALUE` of `--set`.
+pub(crate) fn parameter(given: &str) -> Result<(&str, f64), Failure> {
     let wrong = || Failure::new(format!("`--set {given}`: give NAME=VALUE, a number, `true` or `false`"));
     let (name, value) = given.split_once('=').ok_or_else(wrong)?;
     let value = match value.trim() {

@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod compare;
 mod explain;
+mod isa;
 mod lower;
 mod machine;
 mod report;
@@ -45,6 +46,11 @@ enum Command {
     Weights(weights::WeightsArgs),
     /// Print a kernel as another language.
     Lower(lower::LowerArgs),
+    /// Count what kernels become on GPUs that aren't there: registers, occupancy, spills.
+    Isa(isa::IsaArgs),
+    /// The child of `isa` that loads drivers.
+    #[command(hide = true)]
+    IsaWorker(isa::WorkerArgs),
 }
 
 /// A failure's one line, and the process's exit code: 1 for a wrong result, 2 where the tool could not do
@@ -81,6 +87,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Lower(args) => lower::run(&args),
+        Command::Isa(args) => isa::run(&args),
+        Command::IsaWorker(args) => isa::worker(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
