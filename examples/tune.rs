@@ -69,7 +69,7 @@ fn gemv_tunings(batch: u32, caps: &Caps) -> Vec<Tuning> {
                     }
                     let tuning = gemv::Tuning { lanes, k_split, teams, rows, vec, unroll, scale_sums };
                     let plan = move |shape, caps: &Caps| {
-                        Ok(gemv::tuned(&gemv_spec(shape, batch)?, caps, tuning, subgroups)?)
+                        Ok(gemv::tuned(&gemv_spec(shape, batch)?, caps, tuning, subgroups)?.plan().clone())
                     };
                     tunings.push((format!("{tuning:?}"), Box::new(plan)));
                 }
@@ -86,7 +86,7 @@ fn dequant_tunings() -> Vec<Tuning> {
             let tuning = dequant::Tuning { threads, steps };
             let plan = move |shape, caps: &Caps| {
                 let spec = dequant::Spec::new(weights(shape)?, 1.0, Elem::F16)?;
-                Ok(dequant::tuned(&spec, caps, tuning, true)?)
+                Ok(dequant::tuned(&spec, caps, tuning, true)?.plan().clone())
             };
             tunings.push((format!("{tuning:?}"), Box::new(plan)));
         }

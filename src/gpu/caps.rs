@@ -59,6 +59,10 @@ pub struct Caps {
     pub max_workgroup_memory: u32,
     /// Invocations per workgroup.
     pub max_invocations: u32,
+    /// Invocations per workgroup in each dimension.
+    pub max_workgroup_size: [u32; 3],
+    /// Storage buffers that one shader can bind.
+    pub max_storage_buffers: u32,
     /// Largest storage binding in bytes.
     pub max_binding_bytes: u64,
     /// Largest buffer in bytes.
@@ -91,12 +95,36 @@ impl Caps {
             ],
             max_workgroup_memory: 32 << 10,
             max_invocations: 1024,
+            max_workgroup_size: [1024; 3],
+            max_storage_buffers: 31,
             max_binding_bytes: 4 << 30,
             max_buffer_bytes: 4 << 30,
             max_texture_side: 16_384,
             max_workgroups: 65_535,
             timestamps: true,
             msl: true,
+        }
+    }
+
+    /// The least that a WebGPU device may offer: the default limits and no optional feature.
+    pub fn webgpu_defaults() -> Self {
+        Self {
+            class: DeviceClass::OtherGpu,
+            f16: false,
+            int16: false,
+            subgroups: false,
+            subgroup_size: None,
+            coop: Vec::new(),
+            max_workgroup_memory: 16 << 10,
+            max_invocations: 256,
+            max_workgroup_size: [256, 256, 64],
+            max_storage_buffers: 8,
+            max_binding_bytes: 128 << 20,
+            max_buffer_bytes: 256 << 20,
+            max_texture_side: 8192,
+            max_workgroups: 65_535,
+            timestamps: false,
+            msl: false,
         }
     }
 

@@ -54,7 +54,8 @@ impl BufferSpec {
 
     /// The least size of a binding: whole words.
     pub fn binding_bytes(&self) -> u64 {
-        self.size_bytes.next_multiple_of(4)
+        // A size that no buffer has stays one.
+        self.size_bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX)
     }
 
     /// Whether a binding of `given_bytes` holds it.

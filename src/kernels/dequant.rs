@@ -16,7 +16,7 @@
 //! | scales_in_workgroup | naive, with the scales first copied to workgroup memory |
 //! | scales_in_texture | naive, with the scales in a texture |
 //! | optimized | 16-byte stores by neighbouring lanes, a scale load per 16 bytes, eight codes decoded at a time |
-//! | portable | optimized, decoding in f32 alone: for devices that flush f16 subnormals |
+//! | portable | optimized, decoding in f32 alone: for devices that flush f16 subnormals, by [`tuned`] |
 //!
 //! `optimized` and `portable` write f16 without shader-f16.
 //!
@@ -31,6 +31,7 @@ use std::sync::Arc;
 use super::op::Operation;
 use super::spec::{
     Buffers, Case, CaseClass, Cost, Elem, Family, Output, Problem, Refusal, Role, Space, Variant, Want,
+    completed,
 };
 use super::weights;
 use crate::gpu::{BufferSpec, Caps, Dispatch, Plan, TextureSpec, grid};
@@ -69,17 +70,17 @@ impl Spec {
     /// `out` is no float; `tensor_scale` is not finite. The message names the argument.
     pub fn new(weights: WeightSpec, tensor_scale: f32, out: Elem) -> Result<Self, Refusal> {
         if out == Elem::U32 {
-            return Err(Refusal("`out` is u32: results are f16 or f32".into()));
+            return Err(Refusal::argument("`out` is u32: results are f16 or f32"));
         }
         super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
+            return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         Ok(Self { weights, tensor_scale, out })
     }
 
     fn name(&self) -> String {
-        let out = if self.out == Elem::F16 { "f16" } else { "f32" };
+        let out = self.out.name();
         let w = &self.weights;
         format!("{}-g{}-{}-{out}", w.format(), w.group(), w.shape())
     }
@@ -92,6 +93,10 @@ impl Buffers for Spec {
         buffers.push(BufferSpec::new("dequantized", elements, self.out.size_bytes()));
         buffers
     }
+
+    fn weight_rows(&self) -> Option<u64> {
+        Some(self.weights.shape().n() as u64)
+    }
 }
 
 /// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands), and the output
@@ -100,7 +105,7 @@ impl Buffers for Spec {
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    Operation::choose(VARIANTS, &["optimized"], spec, caps)
+    Operation::choose(VARIANTS, spec, caps)
 }
 
 /// Inputs, reference and cost of a matrix.
@@ -133,7 +138,7 @@ fn defines(spec: &Spec) -> Defines {
     let f16 = spec.out == Elem::F16;
     weights::defines(&spec.weights)
         .with("OUT_F16", i32::from(f16))
-        .with("OUT_TYPE", if f16 { "f16" } else { "f32" })
+        .with("OUT_TYPE", spec.out.name())
         .with("THREADS", THREADS)
         .with("F16_SUBNORMALS", 1)
 }
@@ -205,18 +210,30 @@ impl Default for Tuning {
     }
 }
 
-/// The plan of `optimized.wgsl` under a tuning. Without `f16_subnormals`, codes are decoded in f32 alone.
+/// `optimized` under a tuning of the caller's: see [`operation`] for its buffers. Without `f16_subnormals`, codes are decoded in f32 alone.
 ///
 /// Subnormal f16 are exact where this was tried: NVIDIA, llvmpipe. Verification shows a device that flushes them: codes 1
 /// and 9 come out as 0.
 ///
 /// # Errors
 /// The device does not allow the tuning.
-pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, f16_subnormals: bool) -> Result<Plan, Refusal> {
+pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, f16_subnormals: bool) -> Result<Operation, Refusal> {
+    let plan = with_tuning(spec, caps, tuning, f16_subnormals)?;
+    let name = if f16_subnormals { "optimized" } else { "portable" };
+    Ok(Operation::of(name, completed(plan, spec, caps)?))
+}
+
+/// Most stores per invocation: each is text of its own.
+const MAX_STEPS: u32 = 64;
+
+fn with_tuning(spec: &Spec, caps: &Caps, tuning: Tuning, f16_subnormals: bool) -> Result<Plan, Refusal> {
     let Tuning { threads, steps } = tuning;
-    if threads == 0 || steps == 0 || threads > caps.max_invocations {
+    if threads == 0 || threads > caps.max_invocations {
         let most = caps.max_invocations;
         return Err(Refusal::needs(format!("workgroups of {threads} invocations, 1 to {most} are possible")));
+    }
+    if steps == 0 || steps > MAX_STEPS {
+        return Err(Refusal::argument(format!("`steps` is {steps}: it must be 1 to {MAX_STEPS}")));
     }
     let defines = defines(spec)
         .with("THREADS", threads)
@@ -230,54 +247,38 @@ pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, f16_subnormals: bool) -> 
 }
 
 fn optimized(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    tuned(spec, caps, Tuning::default(), true)
+    with_tuning(spec, caps, Tuning::default(), true)
 }
 
 fn portable(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    tuned(spec, caps, Tuning::default(), false)
+    with_tuning(spec, caps, Tuning::default(), false)
 }
 
 static VARIANTS: &[Variant<Spec>] = &[
-    Variant {
-        name: "naive",
-        role: Role::Naive,
-        about: "a word per invocation, scalar stores, a scale load per weight",
-        plan: naive,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "scales_in_workgroup",
-        role: Role::Advised,
-        about: "naive, scales first copied to workgroup memory",
-        plan: scales_in_workgroup,
-        twin: false,
-        problem: None,
-    },
-    Variant {
-        name: "scales_in_texture",
-        role: Role::Advised,
-        about: "naive, scales in a texture",
-        plan: scales_in_texture,
-        twin: false,
-        problem: None,
-    },
-    Variant {
-        name: "optimized",
-        role: Role::Optimized,
-        about: "16-byte stores by neighbouring lanes, a scale load per store",
-        plan: optimized,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "portable",
-        role: Role::Optimized,
-        about: "as optimized, no f16 subnormals",
-        plan: portable,
-        twin: true,
-        problem: None,
-    },
+    Variant::new(
+        "naive",
+        Role::Naive,
+        true,
+        "a word per invocation, scalar stores, a scale load per weight",
+        naive,
+    ),
+    Variant::new(
+        "scales_in_workgroup",
+        Role::Advised,
+        false,
+        "naive, scales first copied to workgroup memory",
+        scales_in_workgroup,
+    ),
+    Variant::new("scales_in_texture", Role::Advised, false, "naive, scales in a texture", scales_in_texture),
+    Variant::new(
+        "optimized",
+        Role::Optimized,
+        true,
+        "16-byte stores by neighbouring lanes, a scale load per store",
+        optimized,
+    )
+    .serves(|_, _| Some(0)),
+    Variant::new("portable", Role::Optimized, true, "as optimized, no f16 subnormals", portable),
 ];
 
 /// A case of random weights.

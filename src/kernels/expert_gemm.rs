@@ -109,14 +109,18 @@ impl Spec {
         let Mixture { n_tokens: tokens, top_k, experts } = mixture;
         for (name, value) in [("n_tokens", tokens), ("top_k", top_k), ("experts", experts)] {
             if value == 0 {
-                return Err(Refusal(format!("`{name}` is 0: there is at least one")));
+                return Err(Refusal::argument(format!("`{name}` is 0: there is at least one")));
             }
         }
         if experts > MAX_EXPERTS {
-            return Err(Refusal(format!("`experts` is {experts}: at most {MAX_EXPERTS} are supported")));
+            return Err(Refusal::argument(format!(
+                "`experts` is {experts}: at most {MAX_EXPERTS} are supported"
+            )));
         }
         if top_k > experts {
-            return Err(Refusal(format!("`top_k` is {top_k}, but there are only {experts} experts")));
+            return Err(Refusal::argument(format!(
+                "`top_k` is {top_k}, but there are only {experts} experts"
+            )));
         }
         let shape = expert.shape();
         let pairs = u64::from(tokens) * u64::from(top_k);
@@ -125,23 +129,26 @@ impl Spec {
             ("expert_outputs", pairs.saturating_mul(shape.n() as u64)),
         ] {
             if elements > u64::from(u32::MAX) {
-                return Err(Refusal(format!(
+                return Err(Refusal::argument(format!(
                     "`{name}` has {elements} elements: at most 2^32 - 1 can be indexed"
                 )));
             }
         }
         for (name, elem) in [("x", x), ("y", y)] {
             if elem == Elem::U32 {
-                return Err(Refusal(format!("`{name}` is u32: activations and results are f16 or f32")));
+                return Err(Refusal::argument(format!(
+                    "`{name}` is u32: activations and results are f16 or f32"
+                )));
             }
         }
         weights::check(&expert)?;
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
+            return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
-        let weights = Shape::new(experts as usize * shape.n(), shape.k())
+        let rows = (experts as usize).saturating_mul(shape.n());
+        let weights = Shape::new(rows, shape.k())
             .and_then(|all| WeightSpec::new(all, expert.format(), expert.group()))
-            .map_err(|e| Refusal(format!("`experts`: {e}")))?;
+            .map_err(|e| Refusal::argument(format!("`experts`: {e}")))?;
         let (x_rows, y_rows) = (Rows::Token, Rows::Token);
         Ok(Self { tokens, top_k, experts, weights, tensor_scale, x, y, x_rows, y_rows })
     }
@@ -153,7 +160,9 @@ impl Spec {
     pub fn with_rows(self, x_rows: Rows, y_rows: Rows) -> Result<Self, Refusal> {
         let elements = u64::from(self.rows_of(x_rows)) * u64::from(self.k());
         if elements > u64::from(u32::MAX) {
-            return Err(Refusal(format!("`x` has {elements} elements: at most 2^32 - 1 can be indexed")));
+            return Err(Refusal::argument(format!(
+                "`x` has {elements} elements: at most 2^32 - 1 can be indexed"
+            )));
         }
         Ok(Self { x_rows, y_rows, ..self })
     }
@@ -195,20 +204,11 @@ impl Buffers for Spec {
         buffers.push(BufferSpec::new("y", u64::from(y_rows) * u64::from(self.n()), self.y.size_bytes()));
         buffers
     }
-}
 
-/// Which variant serves a device: the first row whose condition holds and that can run.
-type Rule = (fn(&Spec, &Caps) -> bool, &'static str);
-static RULES: &[Rule] = &[
-    // Below about 32 tokens an expert has too few rows to fill a tile (MLX draws the line there too).
-    (|s, _| s.tokens <= 32, "vector"),
-    (|s, _| s.tokens <= 32, "vector_portable"),
-    // Tiles of 128 rows want experts with at least that many pairs on average.
-    (|s, _| s.pairs() / s.experts >= 96, "sorted_coop_16x16"),
-    (|_, _| true, "sorted_coop_16x16_small"),
-    (|_, _| true, "sorted_coop_8x8"),
-    (|_, _| true, "sorted"),
-];
+    fn weight_rows(&self) -> Option<u64> {
+        Some(self.weights.shape().n() as u64)
+    }
+}
 
 /// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands) of the matrix of all experts'
 /// rows, `x`, `expert_ids`, `probabilities` where rows of y are tokens, `y`, and the operation's scratch.
@@ -216,8 +216,7 @@ static RULES: &[Rule] = &[
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    let order: Vec<&str> = RULES.iter().filter(|(when, _)| when(spec, caps)).map(|(_, name)| *name).collect();
-    Operation::choose(VARIANTS, &order, spec, caps)
+    Operation::choose(VARIANTS, spec, caps)
 }
 
 /// How a case's tokens choose their experts.
@@ -313,6 +312,8 @@ fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
     Problem { inputs, outputs: vec![output], cost }
 }
 
+// Below about 32 tokens an expert has too few rows to fill a tile (MLX draws the line there too). Tiles of 128 rows want
+// experts with at least that many pairs on average.
 static VARIANTS: &[Variant<Spec>] = &[
     Variant::new(
         "gather",
@@ -334,30 +335,36 @@ static VARIANTS: &[Variant<Spec>] = &[
         true,
         "pairs sorted on the GPU, 64x64 register tiles",
         sorted_register,
-    ),
+    )
+    .serves(|_, _| Some(5)),
     Variant::new("sorted_coop_8x8", Role::Optimized, true, "sorted, 8x8 cooperative matrices", |s, c| {
         sorted_coop(s, c, &super::gemm::COOP_8)
-    }),
+    })
+    .serves(|_, _| Some(4)),
     Variant::new(
         "sorted_coop_16x16",
         Role::Optimized,
         false,
         "sorted, 128x128 tiles of 16x16 matrices",
         |s, c| sorted_coop(s, c, &super::gemm::COOP_16),
-    ),
+    )
+    .serves(|s, _| (s.pairs() / s.experts >= 96).then_some(2)),
     Variant::new(
         "sorted_coop_16x16_small",
         Role::Optimized,
         false,
         "sorted, 64x64 tiles of 16x16 matrices",
         |s, c| sorted_coop(s, c, &super::gemm::COOP_16_SMALL),
-    ),
+    )
+    .serves(|_, _| Some(3)),
     Variant::new("vector", Role::Optimized, true, "a matrix-vector product per token and choice", |s, c| {
         vector(s, c, true)
-    }),
+    })
+    .serves(|s, _| (s.tokens <= 32).then_some(0)),
     Variant::new("vector_portable", Role::Optimized, true, "vector, sums in workgroup memory", |s, c| {
         vector(s, c, false)
-    }),
+    })
+    .serves(|s, _| (s.tokens <= 32).then_some(1)),
 ];
 
 fn cases() -> Vec<Case> {
@@ -422,7 +429,7 @@ fn cases() -> Vec<Case> {
             DOWN => "-down",
             PAIRS => "-pairs",
         };
-        let elem = |e| if e == F16 { "f16" } else { "f32" };
+        let elem = Elem::name;
         let shapes = format!("t{tokens}-k{top_k}of{experts}-{n}x{k}");
         let kind = format!("{routing:?}").to_lowercase();
         let name = format!("{format}-g{group}-{shapes}-{}-{}-{kind}{rows}", elem(x), elem(y));

@@ -95,23 +95,25 @@ impl Spec {
     pub fn new(m: u32, weights: WeightSpec, tensor_scale: f32, x: Elem, y: Elem) -> Result<Self, Refusal> {
         let shape = weights.shape();
         if m == 0 {
-            return Err(Refusal("`m` is 0: a product has at least one row".into()));
+            return Err(Refusal::argument("`m` is 0: a product has at least one row"));
         }
         for (name, width, columns) in [("x", "k", shape.k()), ("y", "n", shape.n())] {
             if u64::from(m) * columns as u64 > u64::from(u32::MAX) {
-                return Err(Refusal(format!(
+                return Err(Refusal::argument(format!(
                     "`{name}` has {m}×{columns} elements (m × {width}): at most 2^32 - 1 can be indexed"
                 )));
             }
         }
         for (name, elem) in [("x", x), ("y", y)] {
             if elem == Elem::U32 {
-                return Err(Refusal(format!("`{name}` is u32: activations and results are f16 or f32")));
+                return Err(Refusal::argument(format!(
+                    "`{name}` is u32: activations and results are f16 or f32"
+                )));
             }
         }
         super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
+            return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         Ok(Self { m, weights, tensor_scale, x, y, bias: false })
     }
@@ -130,7 +132,7 @@ impl Spec {
     }
 
     fn name(&self) -> String {
-        let (w, elem) = (&self.weights, |e| if e == Elem::F16 { "f16" } else { "f32" });
+        let (w, elem) = (&self.weights, Elem::name);
         let bias = if self.bias { "-bias" } else { "" };
         let (m, n, k) = (self.m, self.n(), self.k());
         format!("{}-g{}-{m}x{n}x{k}-{}-{}{bias}", w.format(), w.group(), elem(self.x), elem(self.y))
@@ -148,20 +150,11 @@ impl Buffers for Spec {
         }
         buffers
     }
-}
 
-/// Which variant serves a device: the first row whose condition holds and that can run. `tiles` counts tiles of 128 × 128.
-type Rule = (fn(&Spec, &Caps) -> bool, &'static str);
-static RULES: &[Rule] = &[
-    // Fewer tiles than an H100 has multiprocessors (132) leave some idle; parts of K fill them.
-    (|s, _| s.tiles(128) < 66 && s.k() >= 1024, "coop_16x16_split_k"),
-    (|s, _| s.tiles(128) < 132, "coop_16x16_small"),
-    (|_, _| true, "coop_16x16"),
-    (|_, _| true, "coop_8x8"),
-    // The most that an Apple GPU has is 80 cores (Ultra); a tile of 64 × 64 per core and two in flight.
-    (|s, _| s.tiles(64) < 80 && s.k() >= 1024, "split_k"),
-    (|_, _| true, "register_tile"),
-];
+    fn weight_rows(&self) -> Option<u64> {
+        Some(self.weights.shape().n() as u64)
+    }
+}
 
 impl Spec {
     fn tiles(&self, side: u32) -> u64 {
@@ -175,8 +168,7 @@ impl Spec {
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    let order: Vec<&str> = RULES.iter().filter(|(when, _)| when(spec, caps)).map(|(_, name)| *name).collect();
-    Operation::choose(VARIANTS, &order, spec, caps)
+    Operation::choose(VARIANTS, spec, caps)
 }
 
 /// Bytes of f32 values as elements of a type.
@@ -265,6 +257,8 @@ fn problem_of(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
     Problem { inputs, outputs: vec![output], cost }
 }
 
+// Fewer tiles of 128 × 128 than an H100 has multiprocessors (132) leave some idle; parts of K fill them. Without matrices:
+// the most that an Apple GPU has is 80 cores (Ultra); a tile of 64 × 64 per core and two in flight.
 static VARIANTS: &[Variant<Spec>] = &[
     Variant::new("naive", Role::Naive, true, "an invocation per element", naive),
     Variant::new("tiled", Role::Advised, false, "16x16 tiles in workgroup memory", |s, c| {
@@ -286,7 +280,8 @@ static VARIANTS: &[Variant<Spec>] = &[
         true,
         "64x64 tile in registers, 8x4 an invocation",
         |s, c| register_tile(s, c, &REGISTER_64, false),
-    ),
+    )
+    .serves(|_, _| Some(5)),
     Variant::new(
         "register_tile_128",
         Role::Optimized,
@@ -296,31 +291,36 @@ static VARIANTS: &[Variant<Spec>] = &[
     ),
     Variant::new("split_k", Role::Optimized, true, "register_tile over parts of K, then a sum", |s, c| {
         register_tile(s, c, &REGISTER_64, true)
-    }),
+    })
+    .serves(|s, _| (s.tiles(64) < 80 && s.k() >= 1024).then_some(4)),
     Variant::new("coop_8x8", Role::Optimized, true, "64x64 tile in 8x8 cooperative matrices", |s, c| {
         coop(s, c, &COOP_8, false)
-    }),
+    })
+    .serves(|_, _| Some(3)),
     Variant::new(
         "coop_16x16",
         Role::Optimized,
         false,
         "128x128 tile in 16x16 cooperative matrices",
         |s, c| coop(s, c, &COOP_16, false),
-    ),
+    )
+    .serves(|_, _| Some(2)),
     Variant::new(
         "coop_16x16_small",
         Role::Optimized,
         false,
         "64x64 tile in 16x16 cooperative matrices",
         |s, c| coop(s, c, &COOP_16_SMALL, false),
-    ),
+    )
+    .serves(|s, _| (s.tiles(128) < 132).then_some(1)),
     Variant::new(
         "coop_16x16_split_k",
         Role::Optimized,
         false,
         "coop_16x16 over parts of K, then a sum",
         |s, c| coop(s, c, &COOP_16, true),
-    ),
+    )
+    .serves(|s, _| (s.tiles(128) < 66 && s.k() >= 1024).then_some(0)),
 ];
 
 /// A case of random weights.

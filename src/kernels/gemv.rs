@@ -89,20 +89,20 @@ impl Spec {
     /// `batch` is not 1 to 8; `tensor_scale` is not finite; `x` is no float.
     pub fn new(weights: WeightSpec, tensor_scale: f32, batch: u32, x: Elem) -> Result<Self, Refusal> {
         if batch == 0 || batch > MAX_BATCH {
-            return Err(Refusal(format!("`batch` is {batch}: it must be 1 to {MAX_BATCH}")));
+            return Err(Refusal::argument(format!("`batch` is {batch}: it must be 1 to {MAX_BATCH}")));
         }
         super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
-            return Err(Refusal(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
+            return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
         match x {
             Elem::F16 | Elem::F32 => Ok(Self { weights, tensor_scale, batch, x }),
-            Elem::U32 => Err(Refusal("`x` is u32: activations are f16 or f32".into())),
+            Elem::U32 => Err(Refusal::argument("`x` is u32: activations are f16 or f32")),
         }
     }
 
     fn name(&self) -> String {
-        let x = if self.x == Elem::F16 { "f16" } else { "f32" };
+        let x = self.x.name();
         let w = &self.weights;
         format!("{}-g{}-{}-b{}-{x}", w.format(), w.group(), w.shape(), self.batch)
     }
@@ -116,25 +116,18 @@ impl Buffers for Spec {
         buffers.push(BufferSpec::new("y", batch * shape.n() as u64, Elem::F32.size_bytes()));
         buffers
     }
-}
 
-/// Which variant serves a shape: the first row whose condition holds and that the device can run.
-type Rule = (fn(&Spec) -> bool, &'static str);
-static RULES: &[Rule] = &[
-    // They take the same time for any batch; a pass without them takes as long at a batch of 4 (H100, see above).
-    (|s| s.batch >= 4, "coop_16x16"),
-    (|s| s.batch >= 4, "coop_8x8"),
-    (|_| true, "optimized"),
-    (|_| true, "portable"),
-];
+    fn weight_rows(&self) -> Option<u64> {
+        Some(self.weights.shape().n() as u64)
+    }
+}
 
 /// The best variant for a device. Its buffers: [`weight_operands`](super::weight_operands), `x`, and the output `y`.
 ///
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    let order: Vec<&str> = RULES.iter().filter(|(when, _)| when(spec)).map(|(_, name)| *name).collect();
-    Operation::choose(VARIANTS, &order, spec, caps)
+    Operation::choose(VARIANTS, spec, caps)
 }
 
 /// Inputs, reference and cost of a matrix, with random activations. `rounded`: for variants that round weights to f16.
@@ -193,47 +186,43 @@ fn want(matrix: &QuantizedMatrix, row: usize, x: &[f32], rounded: bool) -> Want 
     Want::Near { value, bound: 4.0 * (x.len() as f64).sqrt() * u * magnitudes }
 }
 
+// Cooperative matrices take the same time for any batch; a pass without them takes as long at a batch of 4 (H100, see above).
 static VARIANTS: &[Variant<Spec>] = &[
-    Variant {
-        name: "naive",
-        role: Role::Naive,
-        about: "an invocation per row and column",
-        plan: naive,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "optimized",
-        role: Role::Optimized,
-        about: "a subgroup per few rows, one pass over the weights for all columns",
-        plan: optimized,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "portable",
-        role: Role::Optimized,
-        about: "as optimized, sums through workgroup memory, no f16 subnormals",
-        plan: portable,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "coop_8x8",
-        role: Role::Optimized,
-        about: "weights decoded to f16 in workgroup memory, columns in 8x8 cooperative matrices",
-        plan: |spec, caps| coop(spec, caps, 8),
-        twin: true,
-        problem: Some(rounded_problem),
-    },
-    Variant {
-        name: "coop_16x16",
-        role: Role::Optimized,
-        about: "the same in 16x16 cooperative matrices",
-        plan: |spec, caps| coop(spec, caps, 16),
-        twin: false,
-        problem: Some(rounded_problem),
-    },
+    Variant::new("naive", Role::Naive, true, "an invocation per row and column", naive),
+    Variant::new(
+        "optimized",
+        Role::Optimized,
+        true,
+        "a subgroup per few rows, one pass over the weights for all columns",
+        optimized,
+    )
+    .serves(|_, _| Some(2)),
+    Variant::new(
+        "portable",
+        Role::Optimized,
+        true,
+        "as optimized, sums through workgroup memory, no f16 subnormals",
+        portable,
+    )
+    .serves(|_, _| Some(3)),
+    Variant::new(
+        "coop_8x8",
+        Role::Optimized,
+        true,
+        "weights decoded to f16 in workgroup memory, columns in 8x8 cooperative matrices",
+        |spec, caps| coop(spec, caps, 8),
+    )
+    .serves(|s, _| (s.batch >= 4).then_some(1))
+    .problem(rounded_problem),
+    Variant::new(
+        "coop_16x16",
+        Role::Optimized,
+        false,
+        "the same in 16x16 cooperative matrices",
+        |spec, caps| coop(spec, caps, 16),
+    )
+    .serves(|s, _| (s.batch >= 4).then_some(0))
+    .problem(rounded_problem),
 ];
 
 /// A case of random weights.

@@ -9,6 +9,7 @@ pub mod dequant;
 pub mod expert_gemm;
 pub mod gemm;
 pub mod gemv;
+mod limits;
 pub mod op;
 pub mod patterns;
 pub mod router;

@@ -17,7 +17,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::spec::{Buffers, Refusal, Variant};
+use super::spec::{Buffers, PassedOver, Refusal, Variant};
 use crate::gpu::{BindSource, BufferSpec, Caps, Gpu, GpuError, Language, Plan, Recording};
 use crate::lower::Checks;
 
@@ -29,28 +29,37 @@ type NamedBytes<'a> = (&'static str, Cow<'a, [u8]>);
 pub struct Operation {
     variant: &'static str,
     plan: Plan,
+    passed_over: Vec<PassedOver>,
 }
 
 impl Operation {
-    /// The first of the variants named in `order` that can run. The refusal names all and why.
+    /// The first of the variants that serve, in the order of their ranks, that can run. The refusal names all and why.
     pub(super) fn choose<S: Buffers>(
         variants: &[Variant<S>],
-        order: &[&str],
         spec: &S,
         caps: &Caps,
     ) -> Result<Self, Refusal> {
-        let mut reasons = Vec::new();
-        for name in order {
-            let Some(v) = variants.iter().find(|v| v.name == *name) else {
-                reasons.push(format!("{name}: no such variant"));
-                continue;
-            };
+        let ranked = variants.iter().filter_map(|v| Some(((v.serves)(spec, caps)?, v)));
+        let mut ranked: Vec<(u32, &Variant<S>)> = ranked.collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let mut passed_over = Vec::new();
+        for (_, v) in ranked {
             match v.plan_for(spec, caps) {
-                Ok(plan) => return Ok(Self { variant: v.name, plan }),
-                Err(refusal) => reasons.push(format!("{name}: {refusal}")),
+                Ok(plan) => return Ok(Self { variant: v.name, plan, passed_over }),
+                Err(refusal) => passed_over.push(PassedOver { variant: v.name, refusal }),
             }
         }
-        Err(Refusal(format!("no variant can run: {}", reasons.join("; "))))
+        Err(Refusal::NoVariant(passed_over))
+    }
+
+    /// A variant under a tuning of the caller's.
+    pub(super) fn of(variant: &'static str, plan: Plan) -> Self {
+        Self { variant, plan, passed_over: Vec::new() }
+    }
+
+    /// The variants that would have served better, best first, and what each wanted of the device. Empty: it is the best one.
+    pub fn why(&self) -> &[PassedOver] {
+        &self.passed_over
     }
 
     /// The variant's name.

@@ -53,7 +53,9 @@ impl Spec {
     /// `n` elements: a positive multiple of [`GRANULE`], below 2³⁰.
     pub fn new(n: u64) -> Result<Self, Refusal> {
         if n == 0 || !n.is_multiple_of(GRANULE) || n >= 1 << 30 {
-            return Err(Refusal(format!("size {n} is not a positive multiple of {GRANULE} below 2^30")));
+            return Err(Refusal::argument(format!(
+                "size {n} is not a positive multiple of {GRANULE} below 2^30"
+            )));
         }
         Ok(Self { n })
     }
@@ -200,6 +202,7 @@ macro_rules! row {
                     define,
                 )
             },
+            serves: |_, _| None,
             twin: true,
             problem: Some(|spec, seed| problem(spec, seed, $map)),
         }

@@ -126,6 +126,11 @@ impl Spec {
         if elem == Elem::U32 {
             return Err(Refusal::needs("`elem` to be f16 or f32"));
         }
+        if u64::from(experts) * u64::from(hidden) >= 1 << 32 {
+            return Err(Refusal::needs(format!(
+                "fewer than 2^32 elements in `weights`, `experts` ({experts}) times `hidden` ({hidden})"
+            )));
+        }
         let elements = u64::from(n_tokens) * u64::from(hidden.max(MAX_EXPERTS));
         if elements > 1 << 31 {
             let most = (1u64 << 31) / u64::from(hidden.max(MAX_EXPERTS));
@@ -137,7 +142,7 @@ impl Spec {
     }
 
     fn name(&self) -> String {
-        let elem = if self.elem == Elem::F16 { "f16" } else { "f32" };
+        let elem = self.elem.name();
         let values = match self.values {
             Values::Random => "",
             Values::Ties => "-ties",
@@ -165,16 +170,14 @@ impl Buffers for Spec {
     }
 }
 
-/// Which variants to try, best first, by tokens and capabilities.
+/// Most tokens that `subgroup` is preferred for.
 ///
 /// | tokens | capabilities | choice | why |
 /// |---|---|---|---|
 /// | to 16 | subgroups of known width | subgroup | bound by reading the weights once; a tile would be mostly edge |
 /// | any | f16 matrices, `hidden` a multiple of 4 | tiled_coop | bound by multiply-adds |
 /// | any | any | tiled | the same without matrices, f16 or subgroups |
-fn order(spec: &Spec) -> &'static [&'static str] {
-    if spec.n_tokens <= 16 { &["subgroup", "tiled"] } else { &["tiled_coop", "tiled"] }
-}
+const FEW_TOKENS: u32 = 16;
 
 /// The best variant for a device. Its buffers: `activations` and `weights`, and the outputs `expert_ids` and
 /// `probabilities`.
@@ -182,7 +185,7 @@ fn order(spec: &Spec) -> &'static [&'static str] {
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    Operation::choose(VARIANTS, order(spec), spec, caps)
+    Operation::choose(VARIANTS, spec, caps)
 }
 
 // ---- problem and reference ----
@@ -321,46 +324,38 @@ fn reference(spec: &Spec, token: &[f32], weights: &[f32]) -> Chosen {
 }
 
 static VARIANTS: &[Variant<Spec>] = &[
-    Variant {
-        name: "naive",
-        role: Role::Naive,
-        about: "weights [hidden, experts], a thread per expert",
-        plan: plan::naive,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "row_per_thread",
-        role: Role::Advised,
-        about: "weights [experts, hidden], a thread per expert row",
-        plan: plan::row_per_thread,
-        twin: false,
-        problem: None,
-    },
-    Variant {
-        name: "subgroup",
-        role: Role::Optimized,
-        about: "weights [experts, hidden], a subgroup per expert and 4 tokens",
-        plan: plan::subgroup,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "tiled",
-        role: Role::Optimized,
-        about: "64 tokens × 64 experts through workgroup memory, hidden split",
-        plan: plan::tiled,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "tiled_coop",
-        role: Role::Optimized,
-        about: "64 tokens × up to 64 experts by cooperative matrices, hidden split",
-        plan: plan::tiled_coop,
-        twin: true,
-        problem: None,
-    },
+    Variant::new("naive", Role::Naive, true, "weights [hidden, experts], a thread per expert", plan::naive),
+    Variant::new(
+        "row_per_thread",
+        Role::Advised,
+        false,
+        "weights [experts, hidden], a thread per expert row",
+        plan::row_per_thread,
+    ),
+    Variant::new(
+        "subgroup",
+        Role::Optimized,
+        true,
+        "weights [experts, hidden], a subgroup per expert and 4 tokens",
+        plan::subgroup,
+    )
+    .serves(|s, _| (s.n_tokens <= FEW_TOKENS).then_some(0)),
+    Variant::new(
+        "tiled",
+        Role::Optimized,
+        true,
+        "64 tokens × 64 experts through workgroup memory, hidden split",
+        plan::tiled,
+    )
+    .serves(|_, _| Some(1)),
+    Variant::new(
+        "tiled_coop",
+        Role::Optimized,
+        true,
+        "64 tokens × up to 64 experts by cooperative matrices, hidden split",
+        plan::tiled_coop,
+    )
+    .serves(|s, _| (s.n_tokens > FEW_TOKENS).then_some(0)),
 ];
 
 fn cases() -> Vec<Case> {

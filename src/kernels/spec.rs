@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::op::Operation;
 use crate::gpu::{BufferSpec, Caps, Plan, ScalarType};
 
 /// What a variant stands for in a comparison.
@@ -32,21 +33,71 @@ impl Role {
     }
 }
 
-/// Why a variant cannot run a case on a device: a sentence part such as "needs shader-f16".
+/// Why a spec cannot be, or why a variant cannot run a case on a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
+#[non_exhaustive]
+pub enum Refusal {
+    /// An argument is out of range: no device would help. The message names it.
+    #[error("{0}")]
+    Argument(String),
+    /// A variant needs a feature that the device lacks, or a shape that the spec does not have: a sentence part such
+    /// as "needs shader-f16".
+    #[error("needs {0}")]
+    Needs(String),
+    /// A variant needs more than a limit of the device allows.
+    #[error("needs {what} of {needed}, but the device allows {limit} of at most {allowed}{hint}")]
+    Limit {
+        /// What needs it: a buffer's name in backquotes, or a shader.
+        what: String,
+        /// How much, with its unit.
+        needed: String,
+        /// The limit, in words.
+        limit: &'static str,
+        /// What the device allows, with its unit.
+        allowed: String,
+        /// How to mend it, from "; " on; empty where there is no more to say.
+        hint: String,
+    },
+    /// None of the variants that could serve can run.
+    #[error("no variant can run: {}", listed(.0))]
+    NoVariant(Vec<PassedOver>),
+}
 
 impl Refusal {
     /// A refusal because of a missing capability or an unsupported shape.
     pub fn needs(what: impl std::fmt::Display) -> Self {
-        Self(format!("needs {what}"))
+        Self::Needs(what.to_string())
     }
+
+    /// A refusal of an argument: a sentence that names it.
+    pub(super) fn argument(what: impl Into<String>) -> Self {
+        Self::Argument(what.into())
+    }
+}
+
+/// A variant that would have served better than the chosen one, and what it wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The variant's name.
+    pub variant: &'static str,
+    /// Why it cannot run.
+    pub refusal: Refusal,
+}
+
+impl std::fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.variant, self.refusal)
+    }
+}
+
+fn listed(passed_over: &[PassedOver]) -> String {
+    passed_over.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Refuses devices without cooperative matrices of `side` × `side` × `side`, `ab` with sums in f32.
 pub(super) fn needs_coop(caps: &Caps, side: u32, ab: Elem) -> Result<(), Refusal> {
-    let (elem, name) = if ab == Elem::F16 { (ScalarType::F16, "f16") } else { (ScalarType::F32, "f32") };
+    let elem = if ab == Elem::F16 { ScalarType::F16 } else { ScalarType::F32 };
+    let name = ab.name();
     if caps.has_coop(side, side, side, elem, ScalarType::F32) {
         return Ok(());
     }
@@ -65,7 +116,16 @@ pub(super) fn coop_side(caps: &Caps) -> Result<u32, Refusal> {
 pub trait Buffers {
     /// Operands and results with their sizes, the same for every variant. Bindings are checked against them.
     fn buffers(&self) -> Vec<BufferSpec>;
+
+    /// Rows of the weight matrix, which an app can cut into parts of fewer rows; `None` where there is none.
+    fn weight_rows(&self) -> Option<u64> {
+        None
+    }
 }
+
+/// Whether a variant serves a spec on a device, and before which others: the least rank first. `None`: it is for comparison
+/// alone, and no operation chooses it.
+pub type Serves<S> = fn(&S, &Caps) -> Option<u32>;
 
 /// A row of a room's table of variants.
 pub struct Variant<S> {
@@ -77,6 +137,8 @@ pub struct Variant<S> {
     pub about: &'static str,
     /// What it runs for a spec on a device, or why it cannot.
     pub plan: fn(&S, &Caps) -> Result<Plan, Refusal>,
+    /// When and in which order an operation tries it.
+    pub serves: Serves<S>,
     /// Whether its shaders have Metal twins.
     pub twin: bool,
     /// Its own problem, where it does not compute what the room's other variants do, or rounds otherwise.
@@ -84,7 +146,7 @@ pub struct Variant<S> {
 }
 
 impl<S> Variant<S> {
-    /// A row of a table of variants that all have the room's problem.
+    /// A row of a table of variants: for comparison alone, with the room's problem, until the methods below say otherwise.
     pub(super) const fn new(
         name: &'static str,
         role: Role,
@@ -92,30 +154,34 @@ impl<S> Variant<S> {
         about: &'static str,
         plan: fn(&S, &Caps) -> Result<Plan, Refusal>,
     ) -> Self {
-        Self { name, role, about, plan, twin, problem: None }
+        Self { name, role, about, plan, serves: |_, _| None, twin, problem: None }
+    }
+
+    /// With the rank at which an operation tries it.
+    pub(super) const fn serves(mut self, serves: Serves<S>) -> Self {
+        self.serves = serves;
+        self
+    }
+
+    /// With a problem of its own.
+    pub(super) const fn problem(mut self, problem: fn(&S, u64) -> Problem) -> Self {
+        self.problem = Some(problem);
+        self
     }
 }
 
 impl<S: Buffers> Variant<S> {
-    /// The variant's plan with the buffers that the spec names; refused if the device cannot bind one of them, or start so
-    /// many workgroups.
+    /// The variant's plan with the buffers that the spec names; refused where it exceeds a limit of the device.
     pub(super) fn plan_for(&self, spec: &S, caps: &Caps) -> Result<Plan, Refusal> {
-        let plan = Plan { buffers: spec.buffers(), ..(self.plan)(spec, caps)? };
-        let most = caps.max_binding_bytes.min(caps.max_buffer_bytes);
-        if let Some(b) = plan.buffers.iter().chain(&plan.scratch).find(|b| b.size_bytes > most) {
-            let (name, size) = (b.name, b.size_bytes);
-            return Err(Refusal::needs(format!(
-                "`{name}` of {size} B, but the device binds at most {most} B"
-            )));
-        }
-        let most = caps.max_workgroups;
-        if let Some(n) = plan.dispatches.iter().flat_map(|d| d.workgroups).find(|n| *n > most) {
-            return Err(Refusal::needs(format!(
-                "{n} workgroups in one dimension, but the device starts at most {most}"
-            )));
-        }
-        Ok(plan)
+        completed((self.plan)(spec, caps)?, spec, caps)
     }
+}
+
+/// A plan with the buffers that the spec names; refused where it exceeds a limit of the device.
+pub(super) fn completed<S: Buffers>(plan: Plan, spec: &S, caps: &Caps) -> Result<Plan, Refusal> {
+    let plan = Plan { buffers: spec.buffers(), ..plan };
+    super::limits::check(&plan, spec.weight_rows(), caps)?;
+    Ok(plan)
 }
 
 /// What is known of a variant without its room's types.
@@ -146,6 +212,7 @@ pub enum CaseClass {
 
 type ProblemFn = Arc<dyn Fn(usize, u64) -> Problem + Send + Sync>;
 type PlanFn = Arc<dyn Fn(usize, &Caps) -> Result<Plan, Refusal> + Send + Sync>;
+type OperationFn = Arc<dyn Fn(&Caps) -> Result<Operation, Refusal> + Send + Sync>;
 
 /// One shape with its options, ready to be generated, planned and run.
 #[derive(Clone)]
@@ -156,6 +223,7 @@ pub struct Case {
     pub class: CaseClass,
     problem: ProblemFn,
     plan: PlanFn,
+    operation: OperationFn,
     own_problem: Vec<bool>,
 }
 
@@ -182,12 +250,13 @@ impl Case {
         variants: &'static [Variant<S>],
         problem: impl Fn(&S, &Variant<S>, u64) -> Problem + Send + Sync + 'static,
     ) -> Self {
-        let for_plan = spec.clone();
+        let (for_plan, for_operation) = (spec.clone(), spec.clone());
         Self {
             name: name.into(),
             class,
             problem: Arc::new(move |ix, seed| problem(&spec, &variants[ix], seed)),
             plan: Arc::new(move |ix, caps| variants[ix].plan_for(&for_plan, caps)),
+            operation: Arc::new(move |caps| Operation::choose(variants, &for_operation, caps)),
             own_problem: variants.iter().map(|v| v.problem.is_some()).collect(),
         }
     }
@@ -205,6 +274,14 @@ impl Case {
     /// What the variant runs on a device, or why it cannot.
     pub fn plan(&self, variant_ix: usize, caps: &Caps) -> Result<Plan, Refusal> {
         (self.plan)(variant_ix, caps)
+    }
+
+    /// What the room's `operation` chooses for the case on a device.
+    ///
+    /// # Errors
+    /// The device can run no variant; all are named with what they want.
+    pub fn operation(&self, caps: &Caps) -> Result<Operation, Refusal> {
+        (self.operation)(caps)
     }
 }
 
@@ -263,6 +340,15 @@ pub enum Elem {
 }
 
 impl Elem {
+    /// Its name in WGSL and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::U32 => "u32",
+        }
+    }
+
     /// Bytes of one element.
     pub fn size_bytes(self) -> usize {
         match self {

@@ -14,7 +14,7 @@ pub(super) fn check(spec: &WeightSpec) -> Result<(), Refusal> {
     if decoded.contains(&format) {
         return Ok(());
     }
-    Err(Refusal(format!("`weights` are {format}: no kernel decodes them yet")))
+    Err(Refusal::argument(format!("`weights` are {format}: no kernel decodes them yet")))
 }
 
 /// What `common/weights.wgsl` and `common/weights.metal` are specialised by.

@@ -13,7 +13,7 @@ mod targets;
 
 pub use crate::memory::Location;
 pub use compose::{ComposeError, Composed, Defines, Files, compose, compose_foreign};
-pub use reflect::{Access, Binding, Resource};
+pub use reflect::{Access, Binding, Demands, Resource};
 pub use source::{Embedded, MslText, Shader, Source, msl_text};
 pub use targets::{Checks, Msl, TargetError};
 

@@ -114,3 +114,71 @@ impl Lowered {
             .fold(0, u64::saturating_add)
     }
 }
+
+/// What an entry point asks of a device beyond its buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demands {
+    /// Bytes of workgroup memory as WebGPU counts them: each variable rounded up to 16.
+    pub workgroup_bytes: u64,
+    /// The workgroup's size.
+    pub workgroup_size: [u32; 3],
+    /// Storage buffers that it binds.
+    pub storage_buffers: u32,
+    /// The module has 16-bit floats.
+    pub f16: bool,
+    /// The module has subgroup operations.
+    pub subgroups: bool,
+    /// The module has cooperative matrices.
+    pub coop: bool,
+}
+
+impl Lowered {
+    /// What a compute entry point asks of a device.
+    ///
+    /// # Errors
+    /// There is no such entry point.
+    pub fn demands(&self, entry: &str) -> Result<Demands, super::LowerError> {
+        let ix = self.entry_index(entry)?;
+        let info = self.info.get_entry_point(ix);
+        let module = &self.module;
+        let workgroup = module
+            .global_variables
+            .iter()
+            .filter(|(handle, var)| var.space == naga::AddressSpace::WorkGroup && !info[*handle].is_empty());
+        let workgroup_bytes = workgroup
+            .map(|(_, var)| u64::from(module.types[var.ty].inner.size(module.to_ctx())).next_multiple_of(16))
+            .sum();
+        let bindings = self.bindings(ix);
+        let storage = bindings.iter().filter(|b| matches!(b.resource, Resource::Storage(_))).count();
+        let half = naga::Scalar { kind: naga::ScalarKind::Float, width: 2 };
+        let inners = || module.types.iter().map(|(_, ty)| &ty.inner);
+        let functions = module.entry_points.iter().map(|e| &e.function);
+        let mut functions = functions.chain(module.functions.iter().map(|(_, f)| f));
+        Ok(Demands {
+            workgroup_bytes,
+            workgroup_size: module.entry_points[ix].workgroup_size,
+            storage_buffers: storage as u32,
+            f16: inners().any(|inner| inner.scalar() == Some(half)),
+            subgroups: functions.any(uses_subgroups),
+            coop: inners().any(|inner| matches!(inner, naga::TypeInner::CooperativeMatrix { .. })),
+        })
+    }
+}
+
+/// Whether a function has subgroup operations or asks for its place in a subgroup.
+fn uses_subgroups(function: &naga::Function) -> bool {
+    use naga::BuiltIn::{NumSubgroups, SubgroupId, SubgroupInvocationId, SubgroupSize};
+    let built_in = |binding: &naga::Binding| {
+        matches!(
+            binding,
+            naga::Binding::BuiltIn(NumSubgroups | SubgroupId | SubgroupInvocationId | SubgroupSize)
+        )
+    };
+    function.arguments.iter().any(|a| a.binding.as_ref().is_some_and(built_in))
+        || function.expressions.iter().any(|(_, e)| {
+            matches!(
+                e,
+                naga::Expression::SubgroupBallotResult | naga::Expression::SubgroupOperationResult { .. }
+            )
+        })
+}

@@ -79,6 +79,8 @@ impl Cpu {
             coop,
             max_workgroup_memory: 32 << 10,
             max_invocations: 1024,
+            max_workgroup_size: [1024; 3],
+            max_storage_buffers: 64,
             max_binding_bytes: 2 << 30,
             max_buffer_bytes: 2 << 30,
             max_texture_side: 16_384,

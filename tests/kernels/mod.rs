@@ -2,6 +2,7 @@
 
 mod corpus;
 mod determinism;
+mod limits;
 mod mutants;
 mod operations;
 mod shipped_bugs;

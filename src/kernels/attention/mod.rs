@@ -157,7 +157,9 @@ impl Spec {
         if capacity < n_keys {
             return needs(format!("`kv_capacity` of at least `n_keys` = {n_keys}, got {capacity}"));
         }
-        let elements = |tokens: u32, heads: u32| u64::from(tokens) * u64::from(heads) * u64::from(head_dim);
+        let elements = |tokens: u32, heads: u32| {
+            (u64::from(tokens) * u64::from(heads)).saturating_mul(u64::from(head_dim))
+        };
         if elements(n_queries, heads) >= 1 << 32 || elements(capacity, kv_heads) >= 1 << 32 {
             return needs("fewer than 2^32 elements in each of `q`, `k` and `v`".into());
         }
@@ -202,7 +204,7 @@ impl Spec {
 
     fn name(&self) -> String {
         let Shape { n_queries, n_keys, heads, kv_heads, head_dim } = self.shape;
-        let elem = if self.elem == Elem::F16 { "f16" } else { "f32" };
+        let elem = self.elem.name();
         let mut name = format!("q{n_queries}-k{n_keys}-h{heads}x{kv_heads}-d{head_dim}-{elem}");
         for (on, suffix) in [
             (self.options.causal, "-causal"),
@@ -239,84 +241,69 @@ impl Buffers for Spec {
 }
 
 /// Most queries that `split` is preferred for: its workgroups read K and V once per query.
-const FEW_QUERIES: u32 = 8;
-
-/// Which variants to try, best first.
 ///
 /// | queries | capabilities | choice | why |
 /// |---|---|---|---|
 /// | to 8 | subgroups of known width | split | bound by reading K and V once; a tile of queries would be mostly edge |
 /// | any | f16 matrices, subgroups of 32 | flash_coop | bound by multiply-adds |
 /// | any | any | flash | the same without matrices, f16 or subgroups |
-fn order(spec: &Spec) -> &'static [&'static str] {
-    if spec.shape.n_queries <= FEW_QUERIES { &["split", "flash"] } else { &["flash_coop", "flash"] }
-}
+const FEW_QUERIES: u32 = 8;
 
 /// The best variant for a device. Its buffers: `q`, `k`, `v`, `mask` if there is one, and `output`.
 ///
 /// # Errors
 /// The device can run no variant.
 pub fn operation(spec: &Spec, caps: &Caps) -> Result<Operation, Refusal> {
-    Operation::choose(VARIANTS, order(spec), spec, caps)
+    Operation::choose(VARIANTS, spec, caps)
 }
 
 static VARIANTS: &[Variant<Spec>] = &[
-    Variant {
-        name: "naive",
-        role: Role::Naive,
-        about: "two steps, a thread per key row, scores through memory",
-        plan: plans::naive,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "tiled",
-        role: Role::Advised,
-        about: "two steps, K tiles in workgroup memory",
-        plan: plans::tiled,
-        twin: false,
-        problem: None,
-    },
-    Variant {
-        name: "transposed",
-        role: Role::Advised,
-        about: "two steps, K stored [head_dim, keys]",
-        plan: plans::transposed,
-        twin: false,
-        problem: None,
-    },
-    Variant {
-        name: "shuffle",
-        role: Role::Advised,
-        about: "two steps, K transposed between registers of a subgroup",
-        plan: plans::shuffle,
-        twin: false,
-        problem: None,
-    },
-    Variant {
-        name: "flash",
-        role: Role::Optimized,
-        about: "online softmax, 32 queries × 32 keys in registers",
-        plan: plans::flash,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "flash_coop",
-        role: Role::Optimized,
-        about: "online softmax, 64 queries × 16 keys by cooperative matrices",
-        plan: plans::flash_coop,
-        twin: true,
-        problem: None,
-    },
-    Variant {
-        name: "split",
-        role: Role::Optimized,
-        about: "keys split over workgroups, K and V shared by the heads of a group",
-        plan: plans::split,
-        twin: true,
-        problem: None,
-    },
+    Variant::new(
+        "naive",
+        Role::Naive,
+        true,
+        "two steps, a thread per key row, scores through memory",
+        plans::naive,
+    ),
+    Variant::new("tiled", Role::Advised, false, "two steps, K tiles in workgroup memory", plans::tiled),
+    Variant::new(
+        "transposed",
+        Role::Advised,
+        false,
+        "two steps, K stored [head_dim, keys]",
+        plans::transposed,
+    ),
+    Variant::new(
+        "shuffle",
+        Role::Advised,
+        false,
+        "two steps, K transposed between registers of a subgroup",
+        plans::shuffle,
+    ),
+    Variant::new(
+        "flash",
+        Role::Optimized,
+        true,
+        "online softmax, 32 queries × 32 keys in registers",
+        plans::flash,
+    )
+    .serves(|_, _| Some(1)),
+    Variant::new(
+        "flash_coop",
+        Role::Optimized,
+        true,
+        "online softmax, 64 queries × 16 keys by cooperative matrices",
+        plans::flash_coop,
+    )
+    .serves(|s, _| (s.shape.n_queries > FEW_QUERIES).then_some(0)),
+    Variant::new(
+        "split",
+        Role::Optimized,
+        true,
+        "keys split over workgroups, K and V shared by the heads of a group",
+        plans::split,
+    )
+    .serves(|s, _| (s.shape.n_queries <= FEW_QUERIES).then_some(0)),
 ];
 
 fn cases() -> Vec<Case> {

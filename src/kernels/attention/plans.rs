@@ -139,11 +139,23 @@ pub(super) fn shuffle(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 
 // ---- one pass ----
 
-pub(super) fn flash(spec: &Spec, _: &Caps) -> Result<Plan, Refusal> {
+/// How `flash` divides its work for so much workgroup memory: (elements of Q and K, and sixteenths of V's columns, staged at
+/// once). The first that fits is the fastest; where none does, the last.
+fn flash_tile(head_dim: u32, memory_bytes: u32) -> (u32, u32) {
+    let chunk = if head_dim.is_multiple_of(32) { 32 } else { 16 };
+    let columns = head_dim / 16;
+    let tiles = [(chunk, columns.min(8)), (16, columns.min(8)), (16, 4), (16, 2), (16, 1)];
+    let fits = |&(chunk, staged): &(u32, u32)| {
+        let bytes = 2 * 32 * (chunk / 4 + 1) * 16 + 32 * 33 * 4 + 32 * 16 * staged * 4;
+        columns.is_multiple_of(staged) && bytes <= memory_bytes
+    };
+    tiles.into_iter().find(fits).unwrap_or((16, 1))
+}
+
+pub(super) fn flash(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     let Shape { n_queries, heads, head_dim, .. } = spec.shape;
-    let defines = defines(spec, 4)
-        .with("CHUNK", if head_dim.is_multiple_of(32) { 32 } else { 16 })
-        .with("COLUMNS", (head_dim / 16).min(8));
+    let (chunk, columns) = flash_tile(head_dim, caps.max_workgroup_memory);
+    let defines = defines(spec, 4).with("CHUNK", chunk).with("COLUMNS", columns);
     let shader = Shader::new(wgsl!("attention/flash.wgsl"), defines).with_msl(msl!("attention/flash.metal"));
     Ok(Plan::one(Dispatch::new(shader, [n_queries.div_ceil(32), heads, 1], &params(spec))))
 }

@@ -118,7 +118,7 @@ fn grouped(spec: &Spec, mut shader: Shader, [bm, bn]: [u32; 2]) -> Vec<Dispatch>
     if spec.y_rows == Rows::Pair {
         return vec![product];
     }
-    let elem = if spec.y == Elem::F16 { "f16" } else { "f32" };
+    let elem = spec.y.name();
     let defines =
         experts(spec, Defines::new()).with("Y_F16", i32::from(spec.y == Elem::F16)).with("Y_ELEM", elem);
     let combine =

@@ -95,10 +95,6 @@ pub(in crate::kernels) fn elementwise(caps: &Caps, elems: &[Elem]) -> Result<(),
     Ok(())
 }
 
-fn elem_name(elem: Elem) -> &'static str {
-    if elem == Elem::F16 { "f16" } else { "f32" }
-}
-
 /// Defines of every product.
 pub(in crate::kernels) fn defines(weights: &WeightSpec, x: Elem, y: Elem, bias: bool) -> Defines {
     weights::defines(weights)
@@ -106,9 +102,9 @@ pub(in crate::kernels) fn defines(weights: &WeightSpec, x: Elem, y: Elem, bias: 
         // flushes them: codes 1 and 9 would come out as 0.
         .with("F16_SUBNORMALS", 1)
         .with("X_F16", i32::from(x == Elem::F16))
-        .with("X_ELEM", elem_name(x))
+        .with("X_ELEM", x.name())
         .with("Y_F16", i32::from(y == Elem::F16))
-        .with("Y_ELEM", elem_name(y))
+        .with("Y_ELEM", y.name())
         .with("BIAS", i32::from(bias))
 }
 
@@ -183,7 +179,7 @@ pub(in crate::kernels) fn coop_shader(
     // Metal's matrix loads take pointers to scalars.
     let tile_vec = if f == 8 { 1 } else { 8 };
     let defines = defines(weights, x, y, bias)
-        .with("AB_ELEM", elem_name(x))
+        .with("AB_ELEM", x.name())
         .with("SIDE", f)
         .with("BM", tile.bm)
         .with("BN", tile.bn)
@@ -258,7 +254,7 @@ pub(in crate::kernels) fn sum_of_splits(
     }
     let elem = Defines::new()
         .with("Y_F16", i32::from(y == Elem::F16))
-        .with("Y_ELEM", elem_name(y))
+        .with("Y_ELEM", y.name())
         .with("BIAS", i32::from(bias));
     let sum = Shader::new(wgsl!("gemm/sum_splits.wgsl"), elem).with_msl(msl!("gemm/sum_splits.metal"));
     let sum = Dispatch::new(sum, grid(n_sums.div_ceil(256)), &SumParams { m, n, splits, tensor_scale });

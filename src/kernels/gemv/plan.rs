@@ -2,7 +2,8 @@
 
 use super::Spec;
 use crate::gpu::{Caps, Dispatch, Plan, grid};
-use crate::kernels::spec::{Elem, Refusal, needs_coop};
+use crate::kernels::op::Operation;
+use crate::kernels::spec::{Elem, Refusal, completed, needs_coop};
 use crate::kernels::{gemm, weights};
 use crate::lower::Shader;
 use crate::{msl, wgsl};
@@ -23,7 +24,7 @@ struct Params {
 const _: () = assert!(size_of::<Params>() == 16);
 
 /// Workgroup memory that every WebGPU device has.
-const LEAST_WORKGROUP_BYTES: u32 = 16 << 10;
+const LEAST_WORKGROUP_BYTES: u64 = 16 << 10;
 /// Invocations per workgroup of the naive kernel.
 const NAIVE_THREADS: u32 = 64;
 
@@ -58,7 +59,7 @@ impl Tuning {
         // Few rows fill no large device: split K as long as every lane keeps a chunk.
         let sets = n.div_ceil(tuning.rows);
         let chunks = k / (8 * vec);
-        while sets * tuning.k_split < 4096 && chunks >= 2 * tuning.span() && tuning.k_split < 4 {
+        while sets * tuning.k_split < 4096 && u64::from(chunks) >= 2 * tuning.span() && tuning.k_split < 4 {
             tuning.k_split *= 2;
         }
         while tuning.workgroup_bytes(spec, subgroups) > LEAST_WORKGROUP_BYTES && tuning.k_split > 1 {
@@ -68,24 +69,36 @@ impl Tuning {
     }
 
     /// Workgroup memory: each sum with an addend per who adds to it, and one of padding.
-    fn workgroup_bytes(&self, spec: &Spec, subgroups: bool) -> u32 {
-        match if subgroups { self.k_split } else { self.span() } {
+    fn workgroup_bytes(&self, spec: &Spec, subgroups: bool) -> u64 {
+        match if subgroups { u64::from(self.k_split) } else { self.span() } {
             1 => 0,
-            addends => 4 * self.teams * self.rows * spec.batch * (addends + 1),
+            addends => [self.teams, self.rows, spec.batch]
+                .into_iter()
+                .fold(4 * addends.saturating_add(1), |bytes, n| bytes.saturating_mul(u64::from(n))),
         }
     }
 
     /// Invocations that share a row set.
-    fn span(&self) -> u32 {
-        self.lanes * self.k_split
+    fn span(&self) -> u64 {
+        u64::from(self.lanes) * u64::from(self.k_split)
     }
 }
 
-/// The plan of `optimized.wgsl` under a tuning.
+/// `optimized`, or `portable` without `subgroups`, under a tuning of the caller's: see [`operation`](super::operation) for its
+/// buffers.
 ///
 /// # Errors
 /// The device or the shape does not allow the tuning.
-pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Result<Plan, Refusal> {
+pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Result<Operation, Refusal> {
+    let plan = with_tuning(spec, caps, tuning, subgroups)?;
+    let name = if subgroups { "optimized" } else { "portable" };
+    Ok(Operation::of(name, completed(plan, spec, caps)?))
+}
+
+/// Most rows of a row set and most loads ahead: each is text of its own.
+const MAX_UNROLLED: u32 = 32;
+
+fn with_tuning(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Result<Plan, Refusal> {
     let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
     let Tuning { lanes, k_split, teams, rows, vec, unroll, scale_sums } = tuning;
     if subgroups && !caps.has_subgroup_size(lanes) {
@@ -94,12 +107,17 @@ pub fn tuned(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Resul
     if !matches!(vec, 1 | 2 | 4) || !k.is_multiple_of(8 * vec) {
         return Err(Refusal::needs(format!("k = {k} to be a multiple of {}", 8 * vec)));
     }
-    let threads = teams * tuning.span();
-    if threads == 0 || rows == 0 || unroll == 0 || threads > caps.max_invocations {
+    let threads = tuning.span().saturating_mul(u64::from(teams));
+    if threads == 0 || threads > u64::from(caps.max_invocations) {
         let most = caps.max_invocations;
         return Err(Refusal::needs(format!("workgroups of {threads} invocations, 1 to {most} are possible")));
     }
-    let even = (k / (8 * vec)).is_multiple_of(unroll * tuning.span());
+    for (name, value) in [("rows", rows), ("unroll", unroll)] {
+        if value == 0 || value > MAX_UNROLLED {
+            return Err(Refusal::argument(format!("`{name}` is {value}: it must be 1 to {MAX_UNROLLED}")));
+        }
+    }
+    let even = u64::from(k / (8 * vec)).is_multiple_of(u64::from(unroll) * tuning.span());
     let defines = weights::defines(&spec.weights)
         // Without subgroups: for any device, also one that flushes subnormals.
         .with("F16_SUBNORMALS", i32::from(subgroups))
@@ -137,7 +155,7 @@ pub(super) fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     let defines = weights::defines(&spec.weights)
         .with("F16_SUBNORMALS", 1)
         .with("X_F16", i32::from(f16))
-        .with("X_TYPE", if f16 { "f16" } else { "f32" })
+        .with("X_TYPE", spec.x.name())
         .with("THREADS", NAIVE_THREADS);
     let shader = Shader::new(wgsl!("gemv/naive.wgsl"), defines).with_msl(msl!("gemv/naive.metal"));
     let outputs = spec.weights.shape().n() as u32 * spec.batch;
@@ -146,13 +164,13 @@ pub(super) fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 
 pub(super) fn optimized(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
     match caps.subgroup_size {
-        Some(lanes) if caps.subgroups => tuned(spec, caps, Tuning::for_shape(spec, lanes, true), true),
+        Some(lanes) if caps.subgroups => with_tuning(spec, caps, Tuning::for_shape(spec, lanes, true), true),
         _ => Err(Refusal::needs("subgroups of a known width")),
     }
 }
 
 pub(super) fn portable(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
-    tuned(spec, caps, Tuning::for_shape(spec, 32, false), false)
+    with_tuning(spec, caps, Tuning::for_shape(spec, 32, false), false)
 }
 
 /// Rows of the matrix per subgroup of `coop.wgsl`.
