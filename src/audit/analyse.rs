@@ -104,8 +104,10 @@ fn walk_entry(lowered: &Lowered, ix: usize, settings: &Settings) -> Result<Walke
     }
     let constants = constants(module, settings);
     let stage = (ep.stage, ep.name.as_str());
-    let specialise =
-        || naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants);
+    let specialise = || {
+        naga::back::pipeline_constants::process_overrides(module, info, Some(stage), &constants)
+            .map_err(|e| e.to_string())
+    };
     let (module, info) = guarded(specialise)
         .map_err(|panic| format!("overrides: naga panicked: {panic}"))?
         .map_err(|e| format!("overrides: {e}"))?;

@@ -89,7 +89,7 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     let settings = settings(args)?;
     let mut report = report(args, settings.clone())?;
     if let Some(path) = &args.write_baseline {
-        write_out(path, &Baseline::of(&report).to_json())?;
+        write_out(path, Baseline::of(&report).to_json())?;
     }
     if let Some(path) = &args.baseline {
         Baseline::read(path)?.remove_known(&mut report);

@@ -175,7 +175,7 @@ pub(crate) fn finish(
         write_out(path, &json_of(report, true)?)?;
     }
     if json_path != Some("-") {
-        print_out(&text(report))?;
+        print_out(text(report))?;
     }
     judge(comparison)
 }

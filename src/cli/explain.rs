@@ -12,7 +12,7 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     match rule(&args.code) {
-        Some(rule) => print_out(&rule.page()),
+        Some(rule) => print_out(rule.page()),
         None => {
             let names: Vec<_> = rules().iter().map(|r| r.name).collect();
             Err(Failure::new(format!("no rule `{}`; there are {}", args.code, names.join(", "))))

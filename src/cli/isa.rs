@@ -137,7 +137,7 @@ fn setup(isa: &Isa, yes: bool) -> Result<(), Failure> {
         return print_out("nothing was fetched: `marlin isa --setup --yes` does\n");
     }
     let dir = plan.run()?;
-    print_out(&format!("drivers are in {}; delete that folder to undo\n", dir.display()))
+    print_out(format!("drivers are in {}; delete that folder to undo\n", dir.display()))
 }
 
 fn read_json(path: &str) -> Result<Value, Failure> {

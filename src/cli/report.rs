@@ -46,6 +46,6 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         )
     };
     write_out(&args.out, &text)?;
-    print_out(&format!("wrote {}: {}\n", args.out, compare::summary(&comparison, options.seed)))?;
+    print_out(format!("wrote {}: {}\n", args.out, compare::summary(&comparison, options.seed)))?;
     compare::judge(&comparison)
 }

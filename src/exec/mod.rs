@@ -136,10 +136,12 @@ impl Kernel {
             return Err(CompileError::NoEntryPoint(entry.to_owned()));
         }
         let stage = Some((ShaderStage::Compute, entry));
-        let specialise = || naga::back::pipeline_constants::process_overrides(module, info, stage, constants);
+        let specialise = || {
+            naga::back::pipeline_constants::process_overrides(module, info, stage, constants)
+                .map_err(|e| CompileError::Overrides(e.to_string()))
+        };
         let (module, info) = guarded(specialise)
-            .map_err(|panic| CompileError::Overrides(format!("naga panicked: {panic}")))?
-            .map_err(|e| CompileError::Overrides(e.to_string()))?;
+            .map_err(|panic| CompileError::Overrides(format!("naga panicked: {panic}")))??;
         let Some(ix) = module.entry_points.iter().position(is_entry) else {
             return Err(CompileError::NoEntryPoint(entry.to_owned()));
         };

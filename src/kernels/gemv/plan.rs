@@ -104,7 +104,10 @@ fn with_tuning(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Res
     if subgroups && !caps.has_subgroup_size(lanes) {
         return Err(Refusal::needs(format!("subgroups of {lanes} lanes")));
     }
-    if !matches!(vec, 1 | 2 | 4) || !k.is_multiple_of(8 * vec) {
+    if !matches!(vec, 1 | 2 | 4) {
+        return Err(Refusal::argument(format!("`vec` is {vec}: a load takes 1, 2 or 4 words")));
+    }
+    if !k.is_multiple_of(8 * vec) {
         return Err(Refusal::needs(format!("k = {k} to be a multiple of {}", 8 * vec)));
     }
     let threads = tuning.span().saturating_mul(u64::from(teams));
