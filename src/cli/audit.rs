@@ -10,7 +10,6 @@ use wgpu_marlin::kernels::{
     self,
     spec::{CaseClass, Role, VariantInfo},
 };
-use wgpu_marlin::lower::Defines;
 use wgpu_marlin::measure::{MemoryAuditor, PRIORITY_FAMILIES, audit_case, trace_case};
 
 use super::{Failure, json, print_out, write_out};
@@ -132,11 +131,7 @@ fn report(args: &AuditArgs, settings: Settings) -> Result<Report, Failure> {
         }
         return Ok(report);
     }
-    let mut defines = Defines::new();
-    for d in &args.define {
-        let (name, value) = d.split_once('=').unwrap_or((d, "1"));
-        defines.set(name, value);
-    }
+    let defines = super::defines(&args.define);
     if args.paths.iter().any(|p| p.as_os_str() == "-") {
         if args.paths.len() > 1 || args.trace {
             return Err(Failure::new("`-` (standard input) stands alone, without --trace"));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wgpu_marlin::gpu::Caps;
 use wgpu_marlin::isa::{Code, Compiled, Gpu, Isa, Kernel, Options, Results, setup_plan, worker_main};
 use wgpu_marlin::kernels;
-use wgpu_marlin::lower::{Checks, Defines, Lowered, Shader, ShaderStage, compose_foreign};
+use wgpu_marlin::lower::{Checks, Lowered, Shader, ShaderStage, compose_foreign};
 
 use super::{Failure, print_out, table, write_out};
 
@@ -167,11 +167,7 @@ fn kernels_of(args: &IsaArgs, checks: Checks) -> Result<Vec<Kernel>, Failure> {
 fn of_file(path: &str, args: &IsaArgs, checks: Checks, kernels: &mut Vec<Kernel>) -> Result<(), Failure> {
     let source =
         std::fs::read_to_string(path).map_err(|e| Failure::new(format!("cannot read {path}: {e}")))?;
-    let mut defines = Defines::new();
-    for d in &args.define {
-        let (name, value) = d.split_once('=').unwrap_or((d, "1"));
-        defines.set(name, value);
-    }
+    let defines = super::defines(&args.define);
     let mut lowered = Lowered::new(compose_foreign(path, &source, &defines, &super::lower::Disk)?)?;
     for given in &args.set {
         let (name, value) = super::lower::parameter(given)?;

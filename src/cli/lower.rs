@@ -64,11 +64,7 @@ pub(crate) fn run(args: &LowerArgs) -> Result<(), Failure> {
     if args.what.ends_with(".wgsl") {
         let source = std::fs::read_to_string(&args.what)
             .map_err(|e| Failure::new(format!("cannot read {}: {e}", args.what)))?;
-        let mut defines = Defines::new();
-        for d in &args.define {
-            let (name, value) = d.split_once('=').unwrap_or((d, "1"));
-            defines.set(name, value);
-        }
+        let defines = super::defines(&args.define);
         let mut lowered = Lowered::new(file(&args.what, &source, &defines)?)?;
         for given in &args.set {
             let (name, value) = parameter(given)?;

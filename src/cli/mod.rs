@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use wgpu_marlin::gpu::{DeviceChoice, Gpu, GpuError};
+use wgpu_marlin::lower::Defines;
 use wgpu_marlin::measure::{Cpu, Device};
 
 /// Portable GPU kernels of quantized LLMs, compared, measured and audited.
@@ -118,6 +119,16 @@ pub(crate) fn write_out(path: &str, content: impl AsRef<[u8]>) -> Result<(), Fai
         return print_out(content);
     }
     std::fs::write(path, content).map_err(|e| Failure::new(format!("cannot write {path}: {e}")))
+}
+
+/// What `-D NAME[=VALUE]` defines; a name alone is 1.
+pub(crate) fn defines(given: &[String]) -> Defines {
+    let mut defines = Defines::new();
+    for d in given {
+        let (name, value) = d.split_once('=').unwrap_or((d, "1"));
+        defines.set(name, value);
+    }
+    defines
 }
 
 /// Prints to standard output; a reader that went away is no failure.

@@ -103,6 +103,11 @@ impl Lowered {
     /// Bytes of workgroup memory that an entry point uses; arrays whose length is an override without value count
     /// nothing.
     pub fn workgroup_memory_bytes(&self, entry_ix: usize) -> u64 {
+        self.workgroup_variables(entry_ix).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of each workgroup variable that an entry point uses; `u64::MAX` for one that naga can't count.
+    fn workgroup_variables(&self, entry_ix: usize) -> impl Iterator<Item = u64> {
         let info = self.info.get_entry_point(entry_ix);
         self.module
             .global_variables
@@ -111,7 +116,6 @@ impl Lowered {
             .map(|(_, var)| {
                 self.module.types[var.ty].inner.try_size(self.module.to_ctx()).map_or(u64::MAX, u64::from)
             })
-            .fold(0, u64::saturating_add)
     }
 }
 
@@ -139,15 +143,11 @@ impl Lowered {
     /// There is no such entry point.
     pub fn demands(&self, entry: &str) -> Result<Demands, super::LowerError> {
         let ix = self.entry_index(entry)?;
-        let info = self.info.get_entry_point(ix);
         let module = &self.module;
-        let workgroup = module
-            .global_variables
-            .iter()
-            .filter(|(handle, var)| var.space == naga::AddressSpace::WorkGroup && !info[*handle].is_empty());
-        let workgroup_bytes = workgroup
-            .map(|(_, var)| u64::from(module.types[var.ty].inner.size(module.to_ctx())).next_multiple_of(16))
-            .sum();
+        let workgroup_bytes = self
+            .workgroup_variables(ix)
+            .map(|bytes| bytes.checked_next_multiple_of(16).unwrap_or(u64::MAX))
+            .fold(0, u64::saturating_add);
         let bindings = self.bindings(ix);
         let storage = bindings.iter().filter(|b| matches!(b.resource, Resource::Storage(_))).count();
         let half = naga::Scalar { kind: naga::ScalarKind::Float, width: 2 };
