@@ -3,11 +3,15 @@
 //! - Each call that brings threads together gets a number of its own, so that a rendezvous knows which call it is.
 //! - Each jump backwards counts a step, so that a kernel that never ends is stopped.
 //! - A division by zero gives what it divides instead of a trap, as on a GPU nothing stops.
-//! - If accesses are watched, each load, store and atomic of memory that is not private first tells its address.
+//! - A trap, and what the optimizer took for unreachable, tells where it is.
+//! - If accesses are watched, each load, store and atomic first tells its address, and each private variable that
+//!   stays in memory tells where it lies ([`Privates`]).
 
+use super::access::{Size, accesses_of, operand, type_end, value_of};
 use super::ir::Ir;
 use super::location::{Place, dbg_id};
-use std::collections::{HashMap, HashSet};
+use super::private::Privates;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// What happens at a site.
@@ -25,6 +29,8 @@ pub enum Op {
     SimdgroupBarrier,
     /// A simdgroup function.
     Simd,
+    /// An instruction that ends the program.
+    Trap,
 }
 
 /// One instruction that the runtime hears of.
@@ -42,6 +48,8 @@ pub struct Site {
 pub(super) struct Instrumented {
     pub(super) text: String,
     pub(super) sites: Vec<Site>,
+    /// Names of private variables, by the number that they are told with.
+    pub(super) privates: Vec<String>,
 }
 
 /// The number that the shim passes for "this call" (`MARLIN_SITE`).
@@ -54,11 +62,19 @@ const TOGETHER: [(&str, Op); 3] = [
     ("@marlin_simd_exchange(", Op::Simd),
 ];
 
+/// Calls that end a program.
+const TRAPS: [&str; 3] = ["@llvm.trap(", "@llvm.debugtrap(", "@llvm.ubsantrap("];
+
 /// What is added to each module.
 const SUPPORT: &str = r"
 @marlin_steps = external global i64
 declare void @marlin_out_of_steps() cold
+declare void @marlin_trap(i32) cold
 declare void @marlin_access(ptr, i64, i32)
+declare void @marlin_private(ptr, i64, i32)
+declare void @marlin_private_fresh(ptr)
+declare void @marlin_private_end(i32)
+declare void @marlin_private_access(ptr, i64, ptr, i64, i32)
 define internal void @marlin_step() alwaysinline {
   %n = load i64, ptr @marlin_steps
   %m = sub i64 %n, 1
@@ -75,7 +91,10 @@ go:
 
 /// Instruments a module; `accesses` says whether loads, stores and atomics are watched.
 pub(super) fn instrument(ir: &Ir, accesses: bool) -> Instrumented {
-    let mut out = Instrumented { text: String::with_capacity(ir.text.len() * 2), sites: Vec::new() };
+    let text = String::with_capacity(ir.text.len() * 2);
+    let mut out = Instrumented { text, sites: Vec::new(), privates: Vec::new() };
+    // What bounds the stack of a thread: its private variables, and of all else the number of instructions.
+    let (mut frames, mut instructions) = (Vec::new(), 0u64);
     let mut constants = Vec::new();
     let mut lines = ir.text.lines();
     while let Some(line) = lines.next() {
@@ -89,6 +108,8 @@ pub(super) fn instrument(ir: &Ir, accesses: bool) -> Instrumented {
         push_without_debug(&mut out.text, line);
         if line.starts_with("define ") {
             let body: Vec<&str> = lines.by_ref().take_while(|l| *l != "}").collect();
+            frames.extend(body.iter().filter_map(|l| super::private::alloca_type(l.trim_start())));
+            instructions += body.len() as u64;
             // An entry only reads which buffers there are.
             function(ir, &body, accesses && !line.contains("@marlin_entry_"), &mut out);
             out.text.push_str("}\n");
@@ -108,6 +129,15 @@ pub(super) fn instrument(ir: &Ir, accesses: bool) -> Instrumented {
         rows.join(", "),
         rows.len()
     );
+    // One number per alloca, summed up when the object is loaded.
+    let frames: Vec<_> = frames.iter().map(|ty| format!("i64 {}", Size::of_type(ty).operand())).collect();
+    let _ = writeln!(
+        out.text,
+        "@marlin_frames = global [{n} x i64] [{}]\n@marlin_frame_count = global i64 {n}\n\
+         @marlin_instruction_count = global i64 {instructions}",
+        frames.join(", "),
+        n = frames.len(),
+    );
     out
 }
 
@@ -121,7 +151,9 @@ fn global_constant(line: &str) -> Option<(&str, &str)> {
 
 fn function(ir: &Ir, body: &[&str], accesses: bool, out: &mut Instrumented) {
     let blocks = block_numbers(body);
-    let own_memory = pointers_to_own_memory(body);
+    let first_private = out.privates.len();
+    let privates = if accesses { Privates::of(body) } else { Privates::default() };
+    out.privates.extend(privates.names());
     let mut block = 0;
     let mut i = 0;
     while i < body.len() {
@@ -136,6 +168,16 @@ fn function(ir: &Ir, body: &[&str], accesses: bool, out: &mut Instrumented) {
             push_without_debug(&mut out.text, &line.replace(ANY_SITE, &format!("i32 noundef {number})")));
             i += 1;
             continue;
+        }
+        if TRAPS.iter().any(|trap| text.contains(trap) && text.contains("call ")) {
+            let number = out.add_site(place_of(ir, body, i), Op::Trap, 0);
+            let _ = writeln!(out.text, "  call void @marlin_trap(i32 {number})");
+            i += 1;
+            continue;
+        }
+        if text.starts_with("unreachable") {
+            let number = out.add_site(place_before(ir, body, i), Op::Trap, 0);
+            let _ = writeln!(out.text, "  call void @marlin_trap(i32 {number})");
         }
         if text.starts_with("br ") || text.starts_with("switch ") {
             // A switch goes on for lines, up to its `]`.
@@ -155,23 +197,60 @@ fn function(ir: &Ir, body: &[&str], accesses: bool, out: &mut Instrumented) {
             continue;
         }
         if accesses {
-            for access in accesses_of(text) {
-                if !own_memory.contains(access.pointer) && !access.pointer.starts_with(['@', 'g']) {
-                    let number = out.add_site(place_of(ir, body, i), access.op, access.bytes);
-                    let _ = writeln!(
-                        out.text,
-                        "  call void @marlin_access(ptr {}, i64 {}, i32 {number})",
-                        access.pointer, access.bytes
-                    );
-                }
+            if let Some(instead) = privates.lifetime(text) {
+                out.text.push_str(&instead);
+                i += 1;
+                continue;
             }
+            if text.starts_with("ret ") && privates.len() > 0 {
+                let _ = writeln!(out.text, "  call void @marlin_private_end(i32 {})", privates.len());
+            }
+            watch(ir, body, i, &privates, out);
         }
         match guarded_division(text, i) {
             Some(guarded) => out.text.push_str(&guarded),
             None => push_without_debug(&mut out.text, line),
         }
+        if let Some(told) = privates.begin(text, first_private) {
+            out.text.push_str(&told);
+        }
         i += 1;
     }
+}
+
+/// Tells the addresses of line `i` before it is run.
+fn watch(ir: &Ir, body: &[&str], i: usize, privates: &Privates<'_>, out: &mut Instrumented) {
+    let text = body[i].trim_start();
+    for access in accesses_of(text) {
+        let (pointer, size) = (access.pointer, access.size.operand());
+        // A constant of the module, whole or from its start: its type says that it is inside.
+        if privates.is_outside_the_kernel(pointer) || pointer.starts_with('@') && access.op == Op::Load {
+            continue;
+        }
+        let base = privates.base(pointer);
+        if base.is_some_and(|base| privates.is_plain(base)) {
+            continue;
+        }
+        let number = out.add_site(place_of(ir, body, i), access.op, access.size.known());
+        let _ = match base {
+            Some(base) => {
+                let mask = if access.op == Op::Load { privates.bytes_that_count(body, i) } else { -1 };
+                writeln!(
+                    out.text,
+                    "  call void @marlin_private_access(ptr {pointer}, i64 {size}, ptr {base}, i64 {mask}, i32 {number})"
+                )
+            }
+            None => {
+                writeln!(out.text, "  call void @marlin_access(ptr {pointer}, i64 {size}, i32 {number})")
+            }
+        };
+    }
+}
+
+/// The place of the nearest instruction before `i` that has one.
+fn place_before(ir: &Ir, body: &[&str], i: usize) -> Place {
+    let own = |line: &&str| dbg_id(line).and_then(|id| ir.locations.place(id)).filter(|p| p.line > 0);
+    body[..=i].iter().rev().find_map(own).unwrap_or_default()
 }
 
 impl Instrumented {
@@ -204,7 +283,7 @@ fn block_numbers<'a>(body: &[&'a str]) -> HashMap<&'a str, usize> {
 }
 
 /// `name:` or `"quoted name":` at the start of a line.
-fn label(line: &str) -> Option<&str> {
+pub(super) fn label(line: &str) -> Option<&str> {
     if line.starts_with(' ') {
         return None;
     }
@@ -224,118 +303,10 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Names of pointers into the function's own stack or into the runtime's exchange: nobody else's memory.
-fn pointers_to_own_memory<'a>(body: &[&'a str]) -> HashSet<&'a str> {
-    let mut own = HashSet::new();
-    for line in body {
-        let Some((name, value)) = line.trim_start().split_once(" = ") else { continue };
-        let from_runtime =
-            value.contains("@marlin_simd_exchange(") || value.contains("@marlin_texture_argument(");
-        let derived = value.starts_with("getelementptr ")
-            && value.split("ptr ").nth(2).is_some_and(|r| own.contains(operand(r)));
-        if value.starts_with("alloca ") || from_runtime || derived {
-            own.insert(name);
-        }
-    }
-    own
-}
-
-/// The operand at the start of `text`, up to a comma or blank.
-fn operand(text: &str) -> &str {
-    let end = match text.strip_prefix("%\"").or_else(|| text.strip_prefix("@\"")) {
-        Some(rest) => rest.find('"').map(|n| n + 3),
-        None => text.find([',', ' ', ')']),
-    };
-    &text[..end.unwrap_or(text.len())]
-}
-
-struct Access<'a> {
-    pointer: &'a str,
-    bytes: u64,
-    op: Op,
-}
-
-/// The accesses of one instruction.
-fn accesses_of(text: &str) -> Vec<Access<'_>> {
-    let value = text.split_once(" = ").map_or(text, |(_, v)| v);
-    let words = |t: &str| -> usize { if t.starts_with("volatile ") { 9 } else { 0 } };
-    let pointer_after = |t: &'_ str, marker: &str| t.rfind(marker).map(|at| at + marker.len());
-    let mut found = Vec::new();
-    if let Some(rest) = value.strip_prefix("load ") {
-        let (op, rest) = rest.strip_prefix("atomic ").map_or((Op::Load, rest), |r| (Op::Atomic, r));
-        let rest = &rest[words(rest)..];
-        let end = type_end(rest);
-        if let (Some(bytes), Some(pointer)) = (size_of(&rest[..end]), rest[end..].strip_prefix(", ptr ")) {
-            found.push(Access { pointer: operand(pointer), bytes, op });
-        }
-    } else if let Some(rest) = value.strip_prefix("store ") {
-        let (op, rest) = rest.strip_prefix("atomic ").map_or((Op::Store, rest), |r| (Op::Atomic, r));
-        let rest = &rest[words(rest)..];
-        if let (Some(bytes), Some(at)) = (size_of(&rest[..type_end(rest)]), pointer_after(rest, ", ptr ")) {
-            found.push(Access { pointer: operand(&rest[at..]), bytes, op });
-        }
-    } else if value.starts_with("atomicrmw ") || value.starts_with("cmpxchg ") {
-        let Some(at) = value.find("ptr ") else { return found };
-        let pointer = operand(&value[at + 4..]);
-        let ty = value[at + 4 + pointer.len()..].trim_start_matches(", ");
-        if let Some(bytes) = size_of(&ty[..type_end(ty)]) {
-            found.push(Access { pointer, bytes, op: Op::Atomic });
-        }
-    } else if value.contains("@llvm.memcpy.")
-        || value.contains("@llvm.memmove.")
-        || value.contains("@llvm.memset.")
-    {
-        let Some(open) = value.find('(') else { return found };
-        let arguments: Vec<&str> =
-            value[open + 1..].split(", ").map(|a| a.rsplit(' ').next().unwrap_or("")).collect();
-        let Some(bytes) = arguments.get(2).and_then(|n| n.parse().ok()) else { return found };
-        found.push(Access { pointer: arguments[0], bytes, op: Op::Store });
-        if !value.contains("@llvm.memset.") {
-            found.push(Access { pointer: arguments[1], bytes, op: Op::Load });
-        }
-    }
-    found
-}
-
-/// Where the type at the start of `text` ends.
-fn type_end(text: &str) -> usize {
-    let mut depth = 0usize;
-    let mut in_quotes = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            '"' => in_quotes = !in_quotes,
-            _ if in_quotes => {}
-            '<' | '[' | '{' | '(' => depth += 1,
-            '>' | ']' | '}' | ')' => depth = depth.saturating_sub(1),
-            ' ' | ',' if depth == 0 => return at,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-/// Bytes that a load or store of a scalar, vector or array type moves.
-fn size_of(ty: &str) -> Option<u64> {
-    match ty {
-        "half" | "bfloat" => return Some(2),
-        "float" => return Some(4),
-        "double" | "ptr" => return Some(8),
-        _ => {}
-    }
-    if let Some(bits) = ty.strip_prefix('i') {
-        return bits.parse::<u64>().ok().map(|n| n.div_ceil(8));
-    }
-    let inner = ty.strip_prefix(['<', '[']).and_then(|t| t.strip_suffix(['>', ']']))?;
-    let (count, element) = inner.split_once(" x ")?;
-    let count: u64 = count.trim().parse().ok()?;
-    // A vector of bits is packed.
-    if element == "i1" { Some(count.div_ceil(8)) } else { Some(count * size_of(element)?) }
-}
-
 /// `%r = sdiv i32 %a, %b` with a divisor that can't be zero, nor -1 for the smallest number.
 fn guarded_division(text: &str, line: usize) -> Option<String> {
-    let (result, value) = text.split_once(" = ")?;
-    let (op, rest) = value.split_once(' ')?;
+    let (result, _) = text.split_once(" = ")?;
+    let (op, rest) = value_of(text).split_once(' ')?;
     let signed = matches!(op, "sdiv" | "srem");
     if !signed && !matches!(op, "udiv" | "urem") {
         return None;
@@ -405,28 +376,6 @@ fn push_without_debug(out: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_what_a_lane_moves() {
-        let sizes =
-            ["i8", "half", "<3 x float>", "[2 x <4 x half>]", "<8 x i1>", "i1", "%struct.S"].map(size_of);
-        assert_eq!(sizes, [Some(1), Some(2), Some(12), Some(16), Some(1), Some(1), None]);
-    }
-
-    #[test]
-    fn accesses_are_found_in_their_instructions() {
-        let found = |text| -> Vec<(String, u64, Op)> {
-            accesses_of(text).into_iter().map(|a| (a.pointer.to_owned(), a.bytes, a.op)).collect()
-        };
-        let one = |p: &str, bytes, op| vec![(p.to_owned(), bytes, op)];
-        assert_eq!(found("%1 = load <4 x float>, ptr %a.b, align 16, !tbaa !3"), one("%a.b", 16, Op::Load));
-        assert_eq!(found("store <2 x i32> <i32 1, i32 2>, ptr %p, align 8"), one("%p", 8, Op::Store));
-        assert_eq!(found("%4 = atomicrmw add ptr %p, i32 1 monotonic, align 4"), one("%p", 4, Op::Atomic));
-        assert_eq!(found("store atomic i32 %x, ptr %p monotonic, align 4"), one("%p", 4, Op::Atomic));
-        let copy =
-            "call void @llvm.memcpy.p0.p0.i64(ptr noundef align 4 %d, ptr align 4 %s, i64 16, i1 false)";
-        assert_eq!(found(copy), [one("%d", 16, Op::Store), one("%s", 16, Op::Load)].concat());
-    }
 
     #[test]
     fn a_division_by_a_variable_is_guarded() {

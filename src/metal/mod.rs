@@ -26,6 +26,9 @@
 //! What it is not: that a text passes here does not prove that Apple's compiler takes it; sampling textures only
 //! type-checks; arithmetic is IEEE's, not Apple's fast-math, so results agree within a tolerance, not in bits.
 
+mod access;
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod admit;
 mod cache;
 mod check;
 mod clang;
@@ -35,6 +38,7 @@ mod instrument;
 pub mod ir;
 mod lint;
 mod location;
+mod private;
 mod rewrite;
 mod run;
 mod scope;
@@ -42,6 +46,8 @@ mod signature;
 mod source;
 mod token;
 
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+use admit::MAX_PRIVATE_BYTES;
 pub use check::{Checked, check};
 pub use clang::{Clang, ClangError, MIN_CLANG};
 pub use diagnostic::{Diagnostic, Severity, Step};

@@ -3,22 +3,26 @@
 mod hooks;
 
 use super::memory::Memories;
-use super::object::{Object, ThreadIds};
+use super::child;
+use super::object::{Compiled, Object, ThreadIds, open};
 use super::shadow::{Met, Moment, Shadow};
 use super::trace::Tracer;
-use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Texture, site};
+use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Tenths, Texture, site};
 use crate::memory::TraceMode;
+use crate::metal::MAX_PRIVATE_BYTES;
 use crate::metal::location::Place;
 use crate::metal::signature::{Binding, Kernel};
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::c_void;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-/// Stack of a thread. Kernels keep small arrays on it; untouched pages cost nothing.
-const STACK_BYTES: usize = 256 << 10;
+/// Stack of a thread beside its private variables; untouched pages cost nothing.
+const STACK_BYTES: usize = 128 << 10;
+/// What an instruction may take of the stack where nothing is kept in registers: one vector.
+const STACK_BYTES_PER_INSTRUCTION: u64 = 64;
 /// Steps between two looks at the clock.
 const STEPS_PER_LOOK: i64 = 1 << 20;
 /// Lanes and bytes per lane of an exchange (`struct marlin_exchange`).
@@ -60,6 +64,40 @@ struct Thread {
     /// Simdgroup functions passed.
     exchanged: u32,
     stack: (usize, usize),
+    /// Private variables that are in memory now, innermost function last.
+    privates: Vec<Private>,
+}
+
+/// A private variable of a thread.
+struct Private {
+    start: usize,
+    len: usize,
+    /// Number of its name.
+    name: u32,
+    /// A bit per byte that was written; empty if nobody asks.
+    written: Vec<u64>,
+}
+
+impl Private {
+    fn contains(&self, address: usize, bytes: usize) -> bool {
+        address >= self.start
+            && address - self.start <= self.len
+            && self.len - (address - self.start) >= bytes
+    }
+
+    /// Remembers a write.
+    fn write(&mut self, offset: usize, bytes: usize) {
+        if !self.written.is_empty() {
+            (offset..offset + bytes).for_each(|b| self.written[b / 64] |= 1 << (b % 64));
+        }
+    }
+
+    /// The first byte of a read that counts and was never written.
+    fn unwritten(&self, offset: usize, bytes: usize, mask: i64) -> Option<usize> {
+        let counts = |b: &usize| mask == -1 || *b < 63 && mask >> b & 1 != 0;
+        let missing = |b: &usize| self.written[(offset + b) / 64] >> ((offset + b) % 64) & 1 == 0;
+        if self.written.is_empty() { None } else { (0..bytes).find(|b| counts(b) && missing(b)) }
+    }
 }
 
 /// `struct marlin_exchange` of `shim/runtime.h`.
@@ -78,7 +116,7 @@ const EXCHANGES: usize = 4;
 struct Launch<'a> {
     object: &'a Object,
     options: &'a RunOptions,
-    memories: Memories,
+    memories: &'a mut Memories,
     threads: Vec<Thread>,
     current: usize,
     exchanges: Vec<[Exchange; EXCHANGES]>,
@@ -99,30 +137,30 @@ struct Launch<'a> {
 impl Launch<'_> {
     /// Checks and records an access before it happens.
     fn access(&mut self, address: usize, bytes: usize, site_ix: u32) -> Result<(), RunError> {
-        let thread = &self.threads[self.current];
-        let private = |t: &Thread| address >= t.stack.0 && address < t.stack.1;
-        if private(thread) {
+        child::LAST_SITE.store(site_ix, Relaxed);
+        let sites = &self.object.info.sites;
+        let op = sites.get(site_ix as usize).map_or(Op::Load, |s| s.op);
+        let thread = &mut self.threads[self.current];
+        if address >= thread.stack.0 && address < thread.stack.1 {
+            let Some(private) = thread.privates.iter_mut().rev().find(|p| p.contains(address, bytes)) else {
+                return Err(self.strayed(site_ix, bytes, "on the stack, in no private variable".to_owned()));
+            };
+            if op != Op::Load {
+                private.write(address - private.start, bytes);
+            }
             return Ok(());
         }
-        let sites = &self.object.info.sites;
+        let thread = &self.threads[self.current];
         let Some((number, region)) = self.memories.find(address, bytes) else {
-            let constant =
-                |&(start, len): &(usize, usize)| address >= start && address + bytes <= start + len;
-            if self.object.constants.iter().any(constant) {
+            let constant = |&(start, len): &(usize, usize)| {
+                address >= start && address.checked_add(bytes).is_some_and(|end| end <= start + len)
+            };
+            if op == Op::Load && self.object.constants.iter().any(constant) {
                 return Ok(());
             }
-            let s = site(sites, site_ix);
-            return Err(RunError::OutOfBounds {
-                place: s.place,
-                op: s.op,
-                bytes: bytes as u64,
-                what: self.memories.describe(address),
-                thread: thread.ids.thread_position_in_threadgroup,
-                threadgroup: thread.ids.threadgroup_position_in_grid,
-            });
+            return Err(self.strayed(site_ix, bytes, self.memories.describe(address)));
         };
         let offset = address - region.start;
-        let op = sites.get(site_ix as usize).map_or(Op::Load, |s| s.op);
         if self.tracing
             && let Some(tracer) = &mut self.tracer
         {
@@ -159,6 +197,75 @@ impl Launch<'_> {
                     offset,
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// The error of an access that leaves what it may touch.
+    fn strayed(&self, site_ix: u32, bytes: usize, what: String) -> RunError {
+        let (s, thread) = (site(&self.object.info.sites, site_ix), &self.threads[self.current]);
+        RunError::OutOfBounds {
+            place: s.place,
+            op: s.op,
+            bytes: bytes as u64,
+            what,
+            thread: thread.ids.thread_position_in_threadgroup,
+            threadgroup: thread.ids.threadgroup_position_in_grid,
+        }
+    }
+
+    /// A private variable of the current thread begins.
+    fn private_begin(&mut self, start: usize, bytes: u64, name: u32) {
+        let len = bytes as usize;
+        let written = if self.shadow.is_some() { vec![0; len.div_ceil(64)] } else { Vec::new() };
+        self.threads[self.current].privates.push(Private { start, len, name, written });
+    }
+
+    /// The variable at `start` holds nothing again.
+    fn private_fresh(&mut self, start: usize) {
+        let privates = &mut self.threads[self.current].privates;
+        if let Some(p) = privates.iter_mut().rev().find(|p| p.start == start) {
+            p.written.fill(0);
+        }
+    }
+
+    /// The last `count` variables end with their function.
+    fn private_end(&mut self, count: u32) {
+        let privates = &mut self.threads[self.current].privates;
+        privates.truncate(privates.len().saturating_sub(count as usize));
+    }
+
+    /// Checks an access that is meant for the private variable at `base`; of a load the bytes of `mask` count as read.
+    fn private_access(
+        &mut self,
+        address: usize,
+        bytes: u64,
+        base: usize,
+        mask: i64,
+        site_ix: u32,
+    ) -> Result<(), RunError> {
+        child::LAST_SITE.store(site_ix, Relaxed);
+        let bytes = bytes as usize;
+        let privates = &mut self.threads[self.current].privates;
+        // Out of a function that was not told of: nothing is known, the general check decides.
+        let Some(private) = privates.iter_mut().rev().find(|p| p.start == base) else {
+            return self.access(address, bytes, site_ix);
+        };
+        let name = self.object.info.privates.get(private.name as usize).cloned().unwrap_or_default();
+        if !private.contains(address, bytes) {
+            let len = private.len;
+            let what = if address < base {
+                format!("{} bytes before the start of `{name}` ({len} bytes)", base - address)
+            } else {
+                format!("at byte {} of `{name}`, which has {len} bytes", address - base)
+            };
+            return Err(self.strayed(site_ix, bytes, what));
+        }
+        let offset = address - base;
+        if self.object.info.sites.get(site_ix as usize).is_some_and(|s| s.op != Op::Load) {
+            private.write(offset, bytes);
+        } else if let Some(byte) = private.unwritten(offset, bytes, mask) {
+            self.fault(Met::Uninitialized { byte }, site_ix, &name, offset);
         }
         Ok(())
     }
@@ -294,9 +401,9 @@ fn simd_site(state: State) -> Option<u32> {
 
 type Fiber = Coroutine<(), (), (), DefaultStack>;
 
-/// Runs a kernel over a grid.
+/// Runs a kernel over a grid, in a process of its own.
 pub(super) fn run(
-    object: &Object,
+    compiled: &Compiled,
     kernel: &Kernel,
     threadgroups: [u32; 3],
     threads: [u32; 3],
@@ -304,12 +411,13 @@ pub(super) fn run(
     textures: &mut [Texture],
     options: &RunOptions,
 ) -> Result<Run, RunError> {
-    let per_group = threads.iter().map(|&n| u64::from(n)).product::<u64>();
-    let groups = threadgroups.iter().map(|&n| u64::from(n)).product::<u64>();
+    let per_group = threads.iter().fold(1u64, |n, &k| n.saturating_mul(u64::from(k)));
+    let product = |sizes: [u32; 3]| sizes.iter().try_fold(1u64, |n, &k| n.checked_mul(u64::from(k)));
+    let groups = product(threadgroups).unwrap_or(u64::MAX);
     if !(1..=1024).contains(&per_group) {
         return Err(RunError::Size(format!("a threadgroup has 1 to 1024 threads, not {threads:?}")));
     }
-    if groups * per_group >= 1 << 32 {
+    if groups.checked_mul(per_group).is_none_or(|n| n >= 1 << 32) {
         return Err(RunError::Size(format!(
             "{threadgroups:?} threadgroups of {threads:?} threads are too many"
         )));
@@ -327,8 +435,56 @@ pub(super) fn run(
             return Err(RunError::NotBound { name: param.name.clone(), what });
         }
     }
-    let memories = Memories::new(kernel, buffers, textures)?;
-    let _running = object.running.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memories = Memories::new(kernel, buffers, textures)?;
+    let ended = child::run(options.max_time, |limit| {
+        let ran = open(compiled).and_then(|object| {
+            limit();
+            // The child's own: what it changes besides buffers and textures is lost with it.
+            in_child(&object, &mut memories, threadgroups, threads, options)
+        });
+        serde_json::to_vec(&ran).unwrap_or_default()
+    })?;
+    let run = match ended {
+        child::Ended::Reported(report) => serde_json::from_slice::<Result<Run, RunError>>(&report)
+            .map_err(|e| RunError::CouldNotRun(format!("the report of the kernel's process: {e}")))??,
+        child::Ended::TimeOut => {
+            let seconds = Tenths((options.max_time.as_millis() / 100) as u64);
+            return Err(RunError::Endless { steps: 0, seconds });
+        }
+        child::Ended::Signal { signal, site, below_stack } => {
+            let place = site.map(|s| compiled.site(s).place).unwrap_or_default();
+            let how = match signal {
+                _ if below_stack => "its stack overflowed".to_owned(),
+                libc::SIGSEGV | libc::SIGBUS => "it touched memory that is not there".to_owned(),
+                libc::SIGILL | libc::SIGTRAP => "it came to an instruction that ends it".to_owned(),
+                libc::SIGFPE => "an arithmetic trap".to_owned(),
+                libc::SIGSYS => "it asked something of the system".to_owned(),
+                libc::SIGKILL => "it was killed, perhaps for want of memory".to_owned(),
+                other => format!("signal {other}"),
+            };
+            return Err(RunError::Died { how, place });
+        }
+        child::Ended::Silent(how) => return Err(RunError::Died { how, place: Place::default() }),
+    };
+    memories.copy_out(kernel, buffers, textures);
+    Ok(run)
+}
+
+/// Runs a loaded kernel, in the process that is there for it.
+fn in_child(
+    object: &Object,
+    memories: &mut Memories,
+    threadgroups: [u32; 3],
+    threads: [u32; 3],
+    options: &RunOptions,
+) -> Result<Run, RunError> {
+    if object.private_bytes > MAX_PRIVATE_BYTES {
+        return Err(RunError::PrivateMemory { bytes: object.private_bytes });
+    }
+    let rest = object.instructions.saturating_mul(STACK_BYTES_PER_INSTRUCTION).min(1 << 26);
+    let stack_bytes = STACK_BYTES + object.private_bytes as usize + rest as usize;
+    let per_group = threads.iter().product::<u32>();
+    let groups = threadgroups.iter().map(|&n| u64::from(n)).product::<u64>();
     let simdgroups = (per_group as usize).div_ceil(options.simd_width as usize);
     let empty = Exchange { active: 0, padding: [0; 7], slots: [[0; 64]; EXCHANGE_LANES] };
     let mut launch = Launch {
@@ -350,7 +506,7 @@ pub(super) fn run(
         steps: 0,
         threadgroup: 0,
     };
-    // SAFETY: the table and the counters are the object's own, and `running` makes them this run's.
+    // SAFETY: the table and the counters are the object's own, and this process has one run.
     unsafe {
         *object.host = hooks::TABLE;
         *object.steps = STEPS_PER_LOOK;
@@ -364,7 +520,7 @@ pub(super) fn run(
                 let number = u64::from(launch.threadgroup);
                 launch.tracing = options.trace && sample.traces(number, groups);
                 launch.traced_threadgroups += u64::from(launch.tracing);
-                result = run_threadgroup(&mut launch, [x, y, z], threadgroups, threads, &mut stacks);
+                result = run_threadgroup(&mut launch, [x, y, z], threadgroups, threads, (&mut stacks, stack_bytes));
                 if result.is_err() {
                     break 'grid;
                 }
@@ -373,10 +529,9 @@ pub(super) fn run(
         }
     }
     result?;
-    launch.memories.copy_out(kernel, buffers, textures);
     // SAFETY: as above.
     let left = unsafe { *object.steps };
-    let traffic = launch.tracer.take().map_or(Vec::new(), |t| t.finish(&object.info.sites, &launch.memories));
+    let traffic = launch.tracer.take().map_or(Vec::new(), |t| t.finish(&object.info.sites, launch.memories));
     Ok(Run {
         faults: launch.faults,
         traffic,
@@ -392,7 +547,7 @@ fn run_threadgroup(
     at: [u32; 3],
     threadgroups: [u32; 3],
     threads: [u32; 3],
-    stacks: &mut Vec<DefaultStack>,
+    (stacks, stack_bytes): (&mut Vec<DefaultStack>, usize),
 ) -> Result<(), RunError> {
     launch.memories.poison();
     if let Some(shadow) = &mut launch.shadow {
@@ -407,8 +562,8 @@ fn run_threadgroup(
     for i in 0..count {
         let stack = match stacks.pop() {
             Some(stack) => stack,
-            None => DefaultStack::new(STACK_BYTES)
-                .map_err(|e| RunError::Load(format!("no stack for a thread: {e}")))?,
+            None => DefaultStack::new(stack_bytes)
+                .map_err(|e| RunError::CouldNotRun(format!("no stack for a thread: {e}")))?,
         };
         let local = [i % threads[0], i / threads[0] % threads[1], i / threads[0] / threads[1]];
         let ids = ThreadIds {
@@ -433,6 +588,7 @@ fn run_threadgroup(
             epochs: [[0; 2]; 2],
             exchanged: 0,
             stack: (stack.limit().get(), stack.base().get()),
+            privates: Vec::new(),
         });
         fibers.push(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
             hooks::with(|l| l.threads[l.current].yielder = yielder);
@@ -488,6 +644,7 @@ fn schedule(launch: *mut Launch, fibers: &mut [Fiber]) -> Result<(), RunError> {
                 }
                 l.current = i;
                 *current = &raw const l.threads[i].ids;
+                child::STACK.store(l.threads[i].stack.0, Relaxed);
             }
             let outcome = fibers[i].resume(());
             // SAFETY: see above.

@@ -42,10 +42,55 @@ pub(super) struct Descriptor {
     layers: u32,
 }
 
+/// Memory that this process and its children share; zeros at first. Aligned to a page.
+struct Shared {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Shared {
+    fn new(len: usize) -> Result<Self, RunError> {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANON | libc::MAP_NORESERVE);
+        // SAFETY: a mapping of its own, at an address of the system's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            let error = std::io::Error::last_os_error();
+            return Err(RunError::CouldNotRun(format!("no memory for {len} bytes of buffers: {error}")));
+        }
+        Ok(Self { start: start.cast(), len })
+    }
+
+    fn address(&self) -> usize {
+        self.start as usize
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.len, "the plan has room for all that it places");
+        // SAFETY: inside of the mapping, as just checked; no child runs yet.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.add(offset), bytes.len()) };
+    }
+
+    fn read(&self, offset: usize, len: usize) -> Vec<u8> {
+        assert!(offset + len <= self.len, "regions are inside of the mapping");
+        let mut bytes = vec![0; len];
+        // SAFETY: inside of the mapping, as just checked; the child that wrote it has ended.
+        unsafe { std::ptr::copy_nonoverlapping(self.start.add(offset), bytes.as_mut_ptr(), len) };
+        bytes
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length; nothing refers to it any more.
+        unsafe { libc::munmap(self.start.cast(), self.len) };
+    }
+}
+
 /// All memory of a run.
 pub(super) struct Memories {
-    /// Keeps the bytes; only pointers into it are used.
-    arena: Vec<u8>,
+    /// Buffers and textures; only pointers into it are used. Shared with the process that runs the kernel.
+    arena: Shared,
     /// Buffers, then textures.
     pub(super) regions: Vec<Region>,
     /// Per buffer parameter of the kernel its address, null if it is absent.
@@ -125,13 +170,11 @@ impl Memories {
                 return Err(RunError::NotBound { name: param.name.clone(), what });
             }
         }
-        // Zeroed by the system page by page, as it is touched.
-        let mut arena = vec![0u8; at + ALIGNMENT];
-        let base = (arena.as_mut_ptr() as usize).next_multiple_of(ALIGNMENT);
-        let shift = base - arena.as_mut_ptr() as usize;
+        let mut arena = Shared::new(at + ALIGNMENT)?;
+        let base = arena.address();
         let mut regions = Vec::new();
         for (offset, bytes, mut region) in plan {
-            arena[shift + offset..][..bytes.len()].copy_from_slice(bytes);
+            arena.write(offset, bytes);
             region.start = base + offset;
             regions.push(region);
         }
@@ -163,8 +206,7 @@ impl Memories {
 
     /// Copies what the kernel may have written out again.
     pub(super) fn copy_out(&self, kernel: &Kernel, buffers: &mut [Bound], textures: &mut [Texture]) {
-        let base = self.arena.as_ptr() as usize;
-        let bytes_of = |r: &Region| &self.arena[r.start - base..][..r.len];
+        let bytes_of = |r: &Region| self.arena.read(r.start - self.arena.address(), r.len);
         let mut regions = self.regions.iter();
         for (param, argument) in
             kernel.params.iter().filter(|p| matches!(p.binding, Binding::Buffer { .. })).zip(&self.arguments)
@@ -175,11 +217,11 @@ impl Memories {
             }
             let Some(region) = regions.next() else { return };
             if let Some(Data::Write(out)) = buffers.iter_mut().find(|b| b.slot == slot).map(|b| &mut b.data) {
-                out.copy_from_slice(bytes_of(region));
+                out.copy_from_slice(&bytes_of(region));
             }
         }
         for (texture, region) in textures.iter_mut().zip(regions) {
-            bytemuck::cast_slice_mut::<[u32; 4], u8>(&mut texture.texels).copy_from_slice(bytes_of(region));
+            bytemuck::cast_slice_mut::<[u32; 4], u8>(&mut texture.texels).copy_from_slice(&bytes_of(region));
         }
     }
 

@@ -5,11 +5,13 @@
 //! Within a threadgroup lanes run in order between two rendezvous, or in reverse order
 //! ([`RunOptions::reverse_lanes`]): a result that depends on it depends on luck.
 //!
-//! Buffers are copied in and out, with wide gaps between them. Watched runs ([`RunOptions::sanitize`],
-//! [`RunOptions::trace`]) check every address before it is used, so that a kernel that strays gives a
-//! [`RunError::OutOfBounds`]. A run that is not watched does what the kernel says: one that strays can corrupt
-//! or end the process. Watch kernels that you don't trust to stay within their buffers.
+//! Buffers are copied in and out, with wide gaps between them. [`Program::run`] checks every address before it is
+//! used, so that a kernel that strays gives a [`RunError::OutOfBounds`]; [`Program::run_unwatched`] does not. Either way
+//! a kernel that reaches for more than Metal has is refused before it is loaded (`admit`), and one that is loaded runs
+//! in a process of its own with limits (`child`): whatever it does ends as a [`RunError`].
 
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod child;
 #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod launch;
 #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -115,7 +117,7 @@ pub struct Texture {
 }
 
 /// What a run found beside its result.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[must_use]
 pub struct Run {
     /// What the sanitizer found; empty if it was not asked.
@@ -131,7 +133,7 @@ pub struct Run {
 }
 
 /// Memory that an access went to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Memory {
     /// A `device` buffer.
     Device,
@@ -155,7 +157,7 @@ impl From<Memory> for crate::memory::Space {
 }
 
 /// What the accesses of one place moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SiteTraffic {
     /// Where in the user's text.
     pub place: Place,
@@ -169,11 +171,29 @@ pub struct SiteTraffic {
     pub bytes_per_lane: u64,
     /// The sums over all requests. A request is what the lanes of a simdgroup do at one instruction, matched by
     /// how often each lane came by since the last rendezvous.
+    #[serde(with = "numbers")]
     pub traffic: Traffic,
 }
 
+/// [`Traffic`] on its way from the process that counted it.
+mod numbers {
+    use super::Traffic;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Numbers = (u64, u64, u64, [u64; 3], [u64; 3]);
+
+    pub(super) fn serialize<S: Serializer>(t: &Traffic, to: S) -> Result<S::Ok, S::Error> {
+        (t.requests, t.active_lanes, t.useful_bytes, t.blocks, t.blocks_if_aligned).serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Traffic, D::Error> {
+        let (requests, active_lanes, useful_bytes, blocks, blocks_if_aligned) = Numbers::deserialize(from)?;
+        Ok(Traffic { requests, active_lanes, useful_bytes, blocks, blocks_if_aligned })
+    }
+}
+
 /// What a kernel does wrong though it goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fault {
     /// What is wrong.
     pub kind: FaultKind,
@@ -188,7 +208,7 @@ pub struct Fault {
 }
 
 /// Kinds of [`Fault`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum FaultKind {
     /// Another thread touches the same byte, one of the two writes, and nothing orders them.
     Race {
@@ -197,7 +217,8 @@ pub enum FaultKind {
         /// What it does there.
         other_op: Op,
     },
-    /// A read of threadgroup memory that no thread of the threadgroup has written.
+    /// A read of threadgroup memory that no thread of the threadgroup has written, or of a private variable that
+    /// the thread has not.
     Uninitialized,
     /// A write to a buffer that was bound for reading.
     ReadOnly,
@@ -212,6 +233,7 @@ impl fmt::Display for Op {
             Op::ThreadgroupBarrier => "threadgroup_barrier",
             Op::SimdgroupBarrier => "simdgroup_barrier",
             Op::Simd => "simdgroup function",
+            Op::Trap => "trap",
         })
     }
 }
@@ -228,7 +250,7 @@ impl fmt::Display for Fault {
             }
             FaultKind::Uninitialized => write!(
                 f,
-                "{place}: this load of threadgroup memory `{buffer}` at byte {offset} reads what no thread wrote"
+                "{place}: this load of `{buffer}` at byte {offset} reads what was never written"
             ),
             FaultKind::ReadOnly => {
                 write!(f, "{place}: this {op} writes `{buffer}` at byte {offset}, which is bound for reading")
@@ -238,10 +260,11 @@ impl fmt::Display for Fault {
 }
 
 /// Why a run gave no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The text does not compile.
+    /// The text does not compile, or reaches for what Metal does not have.
+    #[serde(skip)]
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Build(Vec<Diagnostic>),
     /// This machine can't run kernels.
@@ -266,9 +289,29 @@ pub enum RunError {
     /// A size that no dispatch can have.
     #[error("{0}")]
     Size(String),
-    /// The compiled kernel could not be loaded.
-    #[error("could not load the compiled kernel: {0}")]
-    Load(String),
+    /// Something outside of the kernel failed: the compiler, the cache, the disk, a process.
+    #[error("could not run: {0}")]
+    CouldNotRun(String),
+    /// The kernel came to an instruction that ends it: a trap, or code that the compiler took for unreachable.
+    #[error("{place}: the kernel ends itself here (a trap, or code that its author says is never reached)")]
+    Trap {
+        /// Where.
+        place: Place,
+    },
+    /// The kernel's process died.
+    #[error("the kernel's process died: {how}{}", near(.place))]
+    Died {
+        /// How, in words.
+        how: String,
+        /// The last access or barrier before it; the default place if there was none.
+        place: Place,
+    },
+    /// More private memory than a thread has.
+    #[error("{bytes} bytes of private variables; a thread has {} here", super::MAX_PRIVATE_BYTES)]
+    PrivateMemory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
     /// An access outside everything that is bound.
     #[error(
         "{place}: {op} of {bytes} bytes out of bounds: {what} (thread {thread:?} of threadgroup {threadgroup:?})"
@@ -318,8 +361,13 @@ pub enum RunError {
     Unsupported(String),
 }
 
+/// "near ..." for a place that is known.
+fn near(place: &Place) -> String {
+    if place.line > 0 { format!(", near {place}") } else { String::new() }
+}
+
 /// Tenths of a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tenths(pub u64);
 
 impl fmt::Display for Tenths {

@@ -31,7 +31,11 @@ impl Program {
         &self.kernels
     }
 
-    /// Runs kernel `entry` over `threadgroups` of `threads_per_group` threads each.
+    /// Runs kernel `entry` over `threadgroups` of `threads_per_group` threads each. Every address is checked
+    /// before it is used.
+    ///
+    /// # Errors
+    /// What the kernel does wrong that ends it, what is not bound, what could not be compiled or run.
     pub fn run(
         &self,
         entry: &str,
@@ -41,22 +45,56 @@ impl Program {
         textures: &mut [Texture],
         options: &RunOptions,
     ) -> Result<Run, RunError> {
+        self.launch(entry, (threadgroups, threads_per_group), buffers, textures, options, true)
+    }
+
+    /// [`run`](Self::run) at the speed of the compiled code: addresses are not checked, unless `options` ask for the
+    /// sanitizer or a trace.
+    ///
+    /// # Safety
+    /// The kernel must not read or write outside of what is bound to it, and of its private and threadgroup
+    /// variables. One that does has the memory of its own process at hand, a copy of this one's.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub unsafe fn run_unwatched(
+        &self,
+        entry: &str,
+        threadgroups: [u32; 3],
+        threads_per_group: [u32; 3],
+        buffers: &mut [Bound],
+        textures: &mut [Texture],
+        options: &RunOptions,
+    ) -> Result<Run, RunError> {
+        let watched = options.sanitize || options.trace;
+        self.launch(entry, (threadgroups, threads_per_group), buffers, textures, options, watched)
+    }
+
+    fn launch(
+        &self,
+        entry: &str,
+        (threadgroups, threads_per_group): ([u32; 3], [u32; 3]),
+        buffers: &mut [Bound],
+        textures: &mut [Texture],
+        options: &RunOptions,
+        watched: bool,
+    ) -> Result<Run, RunError> {
         let Some(number) = self.kernels.iter().position(|k| k.name == entry) else {
             let kernels = self.kernels.iter().map(|k| k.name.clone()).collect();
             return Err(RunError::NoKernel { name: entry.to_owned(), kernels });
         };
         #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
         {
-            let object = super::object::load(
+            let compiled = super::object::compiled(
                 &self.clang,
                 &self.source,
                 &self.preprocessed,
                 entry,
                 number,
-                options.sanitize || options.trace,
+                watched,
             )?;
             super::launch::run(
-                &object,
+                &compiled,
                 &self.kernels[number],
                 threadgroups,
                 threads_per_group,
@@ -69,6 +107,7 @@ impl Program {
         {
             let _ = (
                 number,
+                watched,
                 &self.clang,
                 &self.source,
                 &self.preprocessed,

@@ -25,6 +25,11 @@ struct marlin_host {
   void (*unsupported)(unsigned what);
   void (*out_of_steps)(void);
   void (*access)(const void* p, unsigned long long size, unsigned site);
+  void (*trap)(unsigned site);
+  void (*private_begin)(const void* p, unsigned long long size, unsigned name);
+  void (*private_fresh)(const void* p);
+  void (*private_end)(unsigned count);
+  void (*private_access)(const void* p, unsigned long long size, const void* base, long long mask, unsigned site);
 };
 
 #define EXPORT __attribute__((visibility("default")))
@@ -63,3 +68,10 @@ const void* marlin_simd_exchange(const void* value, unsigned size, unsigned site
 void marlin_unsupported(unsigned what) { marlin_host.unsupported(what); }
 void marlin_out_of_steps(void) { marlin_host.out_of_steps(); }
 void marlin_access(const void* p, unsigned long long size, unsigned site) { marlin_host.access(p, size, site); }
+void marlin_trap(unsigned site) { marlin_host.trap(site); }
+void marlin_private(const void* p, unsigned long long size, unsigned name) { marlin_host.private_begin(p, size, name); }
+void marlin_private_fresh(const void* p) { marlin_host.private_fresh(p); }
+void marlin_private_end(unsigned count) { marlin_host.private_end(count); }
+void marlin_private_access(const void* p, unsigned long long size, const void* base, long long mask, unsigned site) {
+  marlin_host.private_access(p, size, base, mask, site);
+}

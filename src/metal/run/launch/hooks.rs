@@ -19,6 +19,11 @@ pub(super) const TABLE: HostTable = HostTable {
     unsupported,
     out_of_steps,
     access,
+    trap,
+    private_begin,
+    private_fresh,
+    private_end,
+    private_access,
 };
 
 thread_local! {
@@ -131,6 +136,35 @@ extern "C" fn out_of_steps() {
 
 extern "C" fn access(address: *const c_void, bytes: u64, site_ix: u32) {
     if let Err(error) = with(|l| l.access(address as usize, bytes as usize, site_ix)) {
+        fail(error);
+    }
+}
+
+extern "C" fn trap(site_ix: u32) {
+    let place = with(|l| l.place(site_ix));
+    fail(RunError::Trap { place });
+}
+
+extern "C" fn private_begin(address: *const c_void, bytes: u64, name: u32) {
+    with(|l| l.private_begin(address as usize, bytes, name));
+}
+
+extern "C" fn private_fresh(address: *const c_void) {
+    with(|l| l.private_fresh(address as usize));
+}
+
+extern "C" fn private_end(count: u32) {
+    with(|l| l.private_end(count));
+}
+
+extern "C" fn private_access(
+    address: *const c_void,
+    bytes: u64,
+    base: *const c_void,
+    mask: i64,
+    site_ix: u32,
+) {
+    if let Err(error) = with(|l| l.private_access(address as usize, bytes, base as usize, mask, site_ix)) {
         fail(error);
     }
 }
