@@ -250,10 +250,7 @@ mod tests {
             pointers("store i32 0, ptr inttoptr (i64 64 to ptr), align 64"),
             one("inttoptr (i64 64 to ptr)", "4")
         );
-        assert_eq!(
-            pointers("store ptr getelementptr (i8, ptr @g, i64 4), ptr %p, align 8"),
-            one("%p", "8")
-        );
+        assert_eq!(pointers("store ptr getelementptr (i8, ptr @g, i64 4), ptr %p, align 8"), one("%p", "8"));
         assert_eq!(
             pointers("%1 = load %struct.S, ptr %p, align 4"),
             one("%p", "ptrtoint (ptr getelementptr (%struct.S, ptr null, i32 1) to i64)")

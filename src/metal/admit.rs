@@ -43,9 +43,45 @@ const RUNTIME: [&str; 19] = [
 
 /// Arithmetic of the C library: of floats by value, with `f` and without.
 const ARITHMETIC: [&str; 39] = [
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "copysign", "cos", "cosh", "erf",
-    "erfc", "exp", "exp10", "exp2", "expm1", "fabs", "fdim", "floor", "fma", "fmax", "fmin", "fmod", "ilogb", "ldexp",
-    "log", "log10", "log1p", "log2", "nextafter", "pow", "rint", "round", "sin", "sinh", "sqrt", "tan",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "ceil",
+    "copysign",
+    "cos",
+    "cosh",
+    "erf",
+    "erfc",
+    "exp",
+    "exp10",
+    "exp2",
+    "expm1",
+    "fabs",
+    "fdim",
+    "floor",
+    "fma",
+    "fmax",
+    "fmin",
+    "fmod",
+    "ilogb",
+    "ldexp",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "nextafter",
+    "pow",
+    "rint",
+    "round",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
 ];
 
 /// The same, not in the order of the alphabet because the line above is long enough.
@@ -65,13 +101,84 @@ const CONVERSIONS: [&str; 8] = [
 
 /// Intrinsics by the words after `llvm.`, up to a dot.
 const INTRINSICS: [&str; 78] = [
-    "abs", "acos", "asin", "assume", "atan", "atan2", "bitreverse", "bswap", "canonicalize", "ceil", "copysign", "cos",
-    "cosh", "ctlz", "ctpop", "cttz", "dbg", "debugtrap", "exp", "exp10", "exp2", "expect", "fabs", "floor", "fma",
-    "fmuladd", "fptosi", "fptoui", "fptrunc", "frexp", "fshl", "fshr", "invariant", "is", "ldexp", "lifetime", "log",
-    "log10", "log2", "maximum", "maxnum", "memcpy", "memmove", "memset", "minimum", "minnum", "nearbyint", "objectsize",
-    "pow", "powi", "prefetch", "ptrmask", "rint", "round", "roundeven", "sadd", "scmp", "sideeffect", "sin", "sinh",
-    "smax", "smin", "smul", "sqrt", "sshl", "ssub", "tan", "tanh", "trap", "trunc", "uadd", "ubsantrap", "ucmp", "umax",
-    "umin", "umul", "ushl", "usub",
+    "abs",
+    "acos",
+    "asin",
+    "assume",
+    "atan",
+    "atan2",
+    "bitreverse",
+    "bswap",
+    "canonicalize",
+    "ceil",
+    "copysign",
+    "cos",
+    "cosh",
+    "ctlz",
+    "ctpop",
+    "cttz",
+    "dbg",
+    "debugtrap",
+    "exp",
+    "exp10",
+    "exp2",
+    "expect",
+    "fabs",
+    "floor",
+    "fma",
+    "fmuladd",
+    "fptosi",
+    "fptoui",
+    "fptrunc",
+    "frexp",
+    "fshl",
+    "fshr",
+    "invariant",
+    "is",
+    "ldexp",
+    "lifetime",
+    "log",
+    "log10",
+    "log2",
+    "maximum",
+    "maxnum",
+    "memcpy",
+    "memmove",
+    "memset",
+    "minimum",
+    "minnum",
+    "nearbyint",
+    "objectsize",
+    "pow",
+    "powi",
+    "prefetch",
+    "ptrmask",
+    "rint",
+    "round",
+    "roundeven",
+    "sadd",
+    "scmp",
+    "sideeffect",
+    "sin",
+    "sinh",
+    "smax",
+    "smin",
+    "smul",
+    "sqrt",
+    "sshl",
+    "ssub",
+    "tan",
+    "tanh",
+    "trap",
+    "trunc",
+    "uadd",
+    "ubsantrap",
+    "ucmp",
+    "umax",
+    "umin",
+    "umul",
+    "ushl",
+    "usub",
 ];
 
 /// `llvm.experimental`, `llvm.vector`, `llvm.noalias`: only these of them.
@@ -192,7 +299,9 @@ impl Checker<'_> {
                 let shown = in_the_text(name);
                 self.refuse(
                     line,
-                    format!("`{shown}` is declared and not defined, and is no function of Metal: give it a body"),
+                    format!(
+                        "`{shown}` is declared and not defined, and is no function of Metal: give it a body"
+                    ),
                 );
             }
         }
@@ -251,7 +360,10 @@ pub(super) fn admit(ir: &Ir) -> Result<(), Vec<Diagnostic>> {
                 check.refuse(line, format!("`{}` is visible outside of the kernel", in_the_text(current)));
             }
             if line.contains(" section \"") || line.contains(" prefix ") || line.contains(" prologue ") {
-                check.refuse(line, format!("`{}`: a section of its own: Metal has none", in_the_text(current)));
+                check.refuse(
+                    line,
+                    format!("`{}`: a section of its own: Metal has none", in_the_text(current)),
+                );
             }
         } else if line.starts_with(' ') {
             let value = text.split_once(" = ").filter(|(l, _)| l.starts_with('%')).map_or(text, |(_, v)| v);
@@ -304,7 +416,8 @@ fn recursion(check: &mut Checker<'_>, calls: &BTreeMap<&str, Vec<(&str, &str)>>)
                     state.insert(to, 1);
                     way.push((to, 0));
                 }
-                1 => check.refuse(line, format!("recursion: `{}` calls itself: Metal has none", in_the_text(to))),
+                1 => check
+                    .refuse(line, format!("recursion: `{}` calls itself: Metal has none", in_the_text(to))),
                 _ => {}
             }
         }
@@ -317,7 +430,8 @@ mod tests {
     use crate::metal::location::Locations;
 
     fn refused(text: &str) -> Vec<String> {
-        let ir = Ir { text: text.to_owned(), kernels: vec![], variables: vec![], locations: Locations::default() };
+        let ir =
+            Ir { text: text.to_owned(), kernels: vec![], variables: vec![], locations: Locations::default() };
         admit(&ir).err().unwrap_or_default().into_iter().map(|d| d.message).collect()
     }
 
@@ -374,7 +488,8 @@ define void @marlin_kernel_0(ptr noundef %a) local_unnamed_addr #0 {
 
     #[test]
     fn recursion_is_found_through_others() {
-        let body = |name: &str, to: &str| format!("define internal void @{name}() {{\n  call void @{to}()\n}}\n");
+        let body =
+            |name: &str, to: &str| format!("define internal void @{name}() {{\n  call void @{to}()\n}}\n");
         let found = refused(&format!("{}{}", body("a", "b"), body("b", "a")));
         assert!(found.len() == 1 && found[0].contains("recursion"), "{found:?}");
         let chain: String = (0..5000).map(|i| body(&format!("f{i}"), &format!("f{}", i + 1))).collect();

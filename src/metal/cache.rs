@@ -66,11 +66,22 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens `MARLIN_CACHE`, else the user's cache folder, else one for this process only. Never a folder that
     /// others can write: what lies in it is loaded as code.
+    ///
+    /// # Errors
+    /// `MARLIN_CACHE` can't be used, or no folder could be made. The user's own folder is passed over instead: what is
+    /// kept there saves time and nothing else.
     pub(super) fn open() -> io::Result<Self> {
-        let lasting = std::env::var_os("MARLIN_CACHE").map(PathBuf::from).or_else(user_cache);
+        let asked = std::env::var_os("MARLIN_CACHE").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let lasting = match asked {
+            Some(dir) => {
+                own(&dir).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", dir.display())))?;
+                Some(dir)
+            }
+            None => user_cache().filter(|dir| own(dir).is_ok()),
+        };
         let (dir, temporary) = match lasting {
-            Some(dir) if std::fs::create_dir_all(&dir).is_ok() && writable(&dir) => (dir, None),
-            _ => {
+            Some(dir) => (dir, None),
+            None => {
                 let temporary = tempfile::tempdir()?;
                 (temporary.path().to_owned(), Some(Arc::new(temporary)))
             }
@@ -81,15 +92,17 @@ impl Cache {
             hash.add(text.as_bytes());
         }
         let shim = dir.join(format!("shim-{}", hash.hex()));
-        if !shim.join("complete").exists() {
-            std::fs::create_dir_all(shim.join("include/simd"))?;
-            for (name, text) in SHIM {
-                write_whole(&shim.join(name), text.as_bytes())?;
-            }
-            for name in METAL_HEADERS {
-                write_whole(&shim.join("include").join(name), b"")?;
-            }
-            write_whole(&shim.join("complete"), b"")?;
+        std::fs::create_dir_all(shim.join("include/simd"))?;
+        // A file that a full disk cut short, or that was changed, is written again.
+        let keep = |path: PathBuf, text: &str| match std::fs::read(&path) {
+            Ok(bytes) if bytes == text.as_bytes() => Ok(()),
+            _ => write_whole(&path, text.as_bytes()),
+        };
+        for (name, text) in SHIM {
+            keep(shim.join(name), text)?;
+        }
+        for name in METAL_HEADERS {
+            keep(shim.join("include").join(name), "")?;
         }
         Ok(Self { dir, shim, _temporary: temporary })
     }
@@ -123,8 +136,29 @@ fn user_cache() -> Option<PathBuf> {
     Some(base.join("wgpu-marlin"))
 }
 
-fn writable(dir: &Path) -> bool {
-    tempfile::tempfile_in(dir).is_ok()
+/// Makes `dir` if it is not there, and sees that this user owns it and nobody else can write to it.
+fn own(dir: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)?;
+    #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let about = std::fs::metadata(dir)?;
+        // SAFETY: asks for a number.
+        let user = unsafe { libc::geteuid() };
+        if about.uid() != user {
+            let message = "another user owns it; name a folder of your own";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        if about.permissions().mode() & 0o022 != 0 {
+            let message = "others can write to it, and what lies in it is run; chmod go-w it";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+    }
+    tempfile::tempfile_in(dir).map(drop)
 }
 
 /// Writes a file that another process may be reading or writing: whole or not at all.
@@ -154,5 +188,21 @@ impl Hash {
 
     pub(super) fn hex(&self) -> String {
         format!("{:032x}", self.0)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let inner = dir.path().join("a/b");
+        own(&inner).expect("made");
+        assert_eq!(std::fs::metadata(&inner).expect("there").permissions().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o770)).expect("changed");
+        assert!(own(&inner).is_err_and(|e| e.to_string().contains("others can write")));
     }
 }

@@ -126,7 +126,7 @@ fn ask_apple(source: &Source) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     command.args(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
     command.arg("-");
     let input = format!("#line 1 \"{}\"\n{}\n", source.name, source.text);
-    let output = super::clang::pipe(command, input.as_bytes())
+    let output = super::process::pipe(command, input.as_bytes())
         .map_err(|e| vec![Diagnostic::error(Step::Driver, format!("could not run xcrun metal: {e}"))])?;
     let mut list = parse(&output.stderr, Step::Apple, "\0", &[]);
     list.retain(|d| d.severity == Severity::Error);

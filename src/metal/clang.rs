@@ -1,8 +1,8 @@
 //! Finding clang and asking it things.
 
 use super::cache::Cache;
+use super::process::pipe;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -203,11 +203,12 @@ fn host_flags() -> &'static [&'static str] {
 }
 
 fn version_of(command: &[OsString]) -> Option<String> {
-    let output =
-        Command::new(&command[0]).args(&command[1..]).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let mut asked = Command::new(&command[0]);
+    asked.args(&command[1..]).arg("--version");
+    let output = pipe(asked, b"").ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let first = text.lines().next()?.trim().to_owned();
-    (output.status.success() && first.contains("clang")).then_some(first)
+    (output.success && first.contains("clang")).then_some(first)
 }
 
 /// The major version of LLVM that `Debian clang version 19.1.7 (3)` stands for. Apple counts its own way:
@@ -225,23 +226,6 @@ fn runs(program: &str, args: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status();
     status.is_ok_and(|s| s.success())
-}
-
-/// Runs `command` with `input` on its standard input.
-pub(super) fn pipe(mut command: Command, input: &[u8]) -> std::io::Result<Output> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let stdin = child.stdin.take();
-    let output = std::thread::scope(|scope| {
-        // A compiler that stops reading early is no failure of ours: its messages say why.
-        scope.spawn(move || stdin.map(|mut s| s.write_all(input)));
-        child.wait_with_output()
-    })?;
-    Ok(Output {
-        success: output.status.success(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
 }
 
 /// The folder of a source's own file, for its `#include "..."`.

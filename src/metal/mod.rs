@@ -39,6 +39,7 @@ pub mod ir;
 mod lint;
 mod location;
 mod private;
+mod process;
 mod rewrite;
 mod run;
 mod scope;

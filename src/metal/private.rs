@@ -61,7 +61,9 @@ impl<'a> Privates<'a> {
             for name in names(text) {
                 found.uses.entry(name).or_default().push(i);
             }
-            let Some((name, _)) = text.split_once(" = ").filter(|(l, _)| l.starts_with('%')) else { continue };
+            let Some((name, _)) = text.split_once(" = ").filter(|(l, _)| l.starts_with('%')) else {
+                continue;
+            };
             let value = value_of(text);
             if let Some(ty) = alloca_type(text) {
                 found.base.insert(name, name);
@@ -75,7 +77,8 @@ impl<'a> Privates<'a> {
                 } else if from.is_some_and(|f| found.outside.contains(f)) {
                     found.outside.insert(name);
                 }
-            } else if value.contains("@marlin_simd_exchange(") || value.contains("@marlin_texture_argument(") {
+            } else if value.contains("@marlin_simd_exchange(") || value.contains("@marlin_texture_argument(")
+            {
                 found.outside.insert(name);
             }
         }
@@ -120,7 +123,10 @@ impl<'a> Privates<'a> {
         let ty = alloca_type(text)?;
         let (name, _) = text.split_once(" = ")?;
         let number = first + self.number.get(name)?;
-        Some(format!("  call void @marlin_private(ptr {name}, i64 {}, i32 {number})\n", Size::of_type(ty).operand()))
+        Some(format!(
+            "  call void @marlin_private(ptr {name}, i64 {}, i32 {number})\n",
+            Size::of_type(ty).operand()
+        ))
     }
 
     /// What replaces a marker of a variable's life: it begins with nothing in it.
@@ -142,7 +148,9 @@ impl<'a> Privates<'a> {
     pub(super) fn bytes_that_count(&self, body: &[&str], i: usize) -> i64 {
         let text = body[i].trim_start();
         let Some((result, _)) = text.split_once(" = ") else { return 0 };
-        let Some(ty) = value_of(text).strip_prefix("load ").map(|rest| &rest[..type_end(rest)]) else { return 0 };
+        let Some(ty) = value_of(text).strip_prefix("load ").map(|rest| &rest[..type_end(rest)]) else {
+            return 0;
+        };
         let element = ty
             .strip_prefix('<')
             .and_then(|t| t.strip_suffix('>'))
@@ -156,7 +164,8 @@ impl<'a> Privates<'a> {
             let value = value_of(body[user].trim_start());
             let word = value.split(' ').next().unwrap_or("");
             match word {
-                "store" | "select" | "phi" | "freeze" | "insertelement" | "shufflevector" | "insertvalue" => {}
+                "store" | "select" | "phi" | "freeze" | "insertelement" | "shufflevector" | "insertvalue" => {
+                }
                 "extractelement" => {
                     let index = value.rsplit(' ').find_map(|w| w.trim_end_matches(',').parse::<u64>().ok());
                     let index = value.split(", i").nth(1).and_then(|t| operand_number(t)).or(index);

@@ -57,7 +57,8 @@ pub(super) enum Ended {
 /// What the child runs: its report, after `limit` has been called once all that it needs of the system is open.
 pub(super) fn run(max_time: Duration, work: impl FnOnce(&dyn Fn()) -> Vec<u8>) -> Result<Ended, RunError> {
     let could_not = |what: &str, e: std::io::Error| RunError::CouldNotRun(format!("{what}: {e}"));
-    let (reader, writer) = std::io::pipe().map_err(|e| could_not("no pipe to a process for the kernel", e))?;
+    let (reader, writer) =
+        std::io::pipe().map_err(|e| could_not("no pipe to a process for the kernel", e))?;
     let parent = std::process::id();
     // SAFETY: the child runs `child`, which never returns; see the module's head for what it relies on.
     let pid = unsafe { libc::fork() };
@@ -211,7 +212,8 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c
     let address = if info.is_null() { 0 } else { unsafe { (*info).si_addr() as usize } };
     let stack = STACK.load(Relaxed);
     let near = 1 << 20;
-    let below = stack != 0 && address < stack.saturating_add(1 << 13) && address >= stack.saturating_sub(near);
+    let below =
+        stack != 0 && address < stack.saturating_add(1 << 13) && address >= stack.saturating_sub(near);
     let mut report = [0u8; 10];
     report[0] = SIGNAL;
     report[1..5].copy_from_slice(&(signal as u32).to_le_bytes());
@@ -228,19 +230,21 @@ fn catch_signals() {
     const ALTERNATE_BYTES: usize = 1 << 16;
     // A kernel's stack may be the reason: the handler has one of its own. Never freed; the process ends.
     let stack: &'static mut [u8] = Box::leak(vec![0u8; ALTERNATE_BYTES].into_boxed_slice());
-    let alternate =
-        libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: ALTERNATE_BYTES };
+    let alternate = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: ALTERNATE_BYTES };
     // SAFETY: memory that is leaked, a handler of the type that SA_SIGINFO asks for, and signals of this process.
     unsafe {
         libc::sigaltstack(&raw const alternate, std::ptr::null_mut());
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_signal as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
+        action.sa_sigaction =
+            on_signal as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT] {
+        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT]
+        {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
         // What the embedding process does on these is not for its copy.
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPIPE, libc::SIGXCPU, libc::SIGALRM] {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPIPE, libc::SIGXCPU, libc::SIGALRM]
+        {
             libc::signal(signal, libc::SIG_DFL);
         }
     }

@@ -2,8 +2,8 @@
 
 mod hooks;
 
-use super::memory::Memories;
 use super::child;
+use super::memory::Memories;
 use super::object::{Compiled, Object, ThreadIds, open};
 use super::shadow::{Met, Moment, Shadow};
 use super::trace::Tracer;
@@ -520,7 +520,13 @@ fn in_child(
                 let number = u64::from(launch.threadgroup);
                 launch.tracing = options.trace && sample.traces(number, groups);
                 launch.traced_threadgroups += u64::from(launch.tracing);
-                result = run_threadgroup(&mut launch, [x, y, z], threadgroups, threads, (&mut stacks, stack_bytes));
+                result = run_threadgroup(
+                    &mut launch,
+                    [x, y, z],
+                    threadgroups,
+                    threads,
+                    (&mut stacks, stack_bytes),
+                );
                 if result.is_err() {
                     break 'grid;
                 }

@@ -248,10 +248,9 @@ impl fmt::Display for Fault {
                     "{place}: race: this {op} of `{buffer}` at byte {offset} and the {other_op} at {other} by another thread are not ordered"
                 )
             }
-            FaultKind::Uninitialized => write!(
-                f,
-                "{place}: this load of `{buffer}` at byte {offset} reads what was never written"
-            ),
+            FaultKind::Uninitialized => {
+                write!(f, "{place}: this load of `{buffer}` at byte {offset} reads what was never written")
+            }
             FaultKind::ReadOnly => {
                 write!(f, "{place}: this {op} writes `{buffer}` at byte {offset}, which is bound for reading")
             }
