@@ -399,7 +399,7 @@ fn recursion(check: &mut Checker<'_>, calls: &BTreeMap<&str, Vec<(&str, &str)>>)
     // user likes.
     let mut state: BTreeMap<&str, u8> = BTreeMap::new();
     for &start in calls.keys() {
-        if state.get(start).is_some() {
+        if state.contains_key(start) {
             continue;
         }
         state.insert(start, 1);

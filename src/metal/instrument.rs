@@ -11,7 +11,7 @@ use super::access::{Size, accesses_of, operand, type_end, value_of};
 use super::ir::Ir;
 use super::location::{Place, dbg_id};
 use super::private::Privates;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 /// What happens at a site.
@@ -96,6 +96,7 @@ pub(super) fn instrument(ir: &Ir, accesses: bool) -> Instrumented {
     // What bounds the stack of a thread: its private variables, and of all else the number of instructions.
     let (mut frames, mut instructions) = (Vec::new(), 0u64);
     let mut constants = Vec::new();
+    let mut attributes = HashSet::new();
     let mut lines = ir.text.lines();
     while let Some(line) = lines.next() {
         // Debug information has served: the sites have their places.
@@ -105,8 +106,19 @@ pub(super) fn instrument(ir: &Ir, accesses: bool) -> Instrumented {
         if let Some(constant) = global_constant(line) {
             constants.push(constant);
         }
+        if let Some(rest) = line.strip_prefix("attributes #") {
+            let number = rest.split(' ').next().unwrap_or("");
+            out.text.push_str(&if attributes.contains(number) {
+                without_promises(line)
+            } else {
+                line.to_owned()
+            });
+            out.text.push('\n');
+            continue;
+        }
         push_without_debug(&mut out.text, line);
         if line.starts_with("define ") {
+            attributes.extend(line.split(' ').filter_map(|word| word.strip_prefix('#')));
             let body: Vec<&str> = lines.by_ref().take_while(|l| *l != "}").collect();
             frames.extend(body.iter().filter_map(|l| super::private::alloca_type(l.trim_start())));
             instructions += body.len() as u64;
@@ -139,6 +151,18 @@ pub(super) fn instrument(ir: &Ir, accesses: bool) -> Instrumented {
         n = frames.len(),
     );
     out
+}
+
+/// A group of attributes without what no longer holds of a function that counts steps and tells addresses: that it
+/// touches little memory, gives nothing away, and returns. A call of such a function would be left out.
+fn without_promises(group: &str) -> String {
+    let word = |w: &&str| !matches!(*w, "nofree" | "nosync" | "willreturn" | "mustprogress" | "speculatable");
+    let mut rest = group.to_owned();
+    while let Some(at) = rest.find(" memory(") {
+        let end = rest[at..].find(')').map_or(rest.len(), |n| at + n + 1);
+        rest.replace_range(at..end, "");
+    }
+    rest.split(' ').filter(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Name and type of a constant of the module.
@@ -385,6 +409,12 @@ mod tests {
         assert!(
             guarded_division("%r = srem <2 x i32> %a, %b", 1).expect("guarded").contains("<i32 -1, i32 -1>")
         );
+    }
+
+    #[test]
+    fn a_function_promises_nothing_that_the_watch_breaks() {
+        let group = r#"attributes #0 = { mustprogress nofree noinline memory(argmem: read, inaccessiblemem: none) "a"="b" }"#;
+        assert_eq!(without_promises(group), r#"attributes #0 = { noinline "a"="b" }"#);
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl<'a> Privates<'a> {
                 }
                 "extractelement" => {
                     let index = value.rsplit(' ').find_map(|w| w.trim_end_matches(',').parse::<u64>().ok());
-                    let index = value.split(", i").nth(1).and_then(|t| operand_number(t)).or(index);
+                    let index = value.split(", i").nth(1).and_then(operand_number).or(index);
                     match (index, element.map(Size::of_type)) {
                         (Some(index), Some(Size::Bytes(bytes))) if (index + 1) * bytes <= 63 => {
                             mask |= ((1i64 << bytes) - 1) << (index * bytes);

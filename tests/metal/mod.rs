@@ -2,6 +2,7 @@
 
 mod candle;
 mod check;
+mod fixtures;
 mod naga;
 mod registry;
 mod run;

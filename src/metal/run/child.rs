@@ -253,8 +253,8 @@ fn catch_signals() {
 /// The filter of system calls.
 #[cfg(target_os = "linux")]
 mod filter {
-    /// Memory, the pipe, the end, and what the allocator and the clock need. Everything else ends the process.
-    const ALLOWED: [libc::c_long; 19] = [
+    /// Memory, the pipe, the end, and what the allocator and the clock need.
+    const ALLOWED: [libc::c_long; 21] = [
         libc::SYS_write,
         libc::SYS_exit,
         libc::SYS_exit_group,
@@ -274,6 +274,20 @@ mod filter {
         libc::SYS_sched_getaffinity,
         libc::SYS_restart_syscall,
         libc::SYS_close,
+        libc::SYS_getpid,
+        libc::SYS_gettid,
+    ];
+    /// What is refused with an error instead: the allocator asks the system how it accounts for memory when it gives
+    /// some back, a panic asks for the program's file, and both go on without an answer. All that is on neither list ends
+    /// the process.
+    const REFUSED: &[libc::c_long] = &[
+        libc::SYS_openat,
+        libc::SYS_readlinkat,
+        libc::SYS_prlimit64,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_readlink,
     ];
     #[cfg(target_arch = "x86_64")]
     const ARCHITECTURE: u32 = 0xc000_003e;
@@ -284,6 +298,7 @@ mod filter {
     const RETURN: u16 = 0x06;
     const KILL_PROCESS: u32 = 0x8000_0000;
     const ALLOW: u32 = 0x7fff_0000;
+    const REFUSE: u32 = 0x0005_0000 | libc::EACCES as u32;
 
     /// Installs it. A kernel (of the system) that has no filters goes without: it is the last of several walls.
     pub(super) fn install() {
@@ -295,10 +310,16 @@ mod filter {
             op(RETURN, 0, 0, KILL_PROCESS),
             op(LOAD_WORD, 0, 0, 0),
         ];
+        // Each jump counts the instructions that it leaves out: the other numbers, and one or two answers.
+        let numbers = ALLOWED.len() + REFUSED.len();
         for (i, number) in ALLOWED.iter().enumerate() {
-            program.push(op(JUMP_IF_EQUAL, (ALLOWED.len() - i) as u8, 0, *number as u32));
+            program.push(op(JUMP_IF_EQUAL, (numbers - i + 1) as u8, 0, *number as u32));
+        }
+        for (i, number) in REFUSED.iter().enumerate() {
+            program.push(op(JUMP_IF_EQUAL, (REFUSED.len() - i) as u8, 0, *number as u32));
         }
         program.push(op(RETURN, 0, 0, KILL_PROCESS));
+        program.push(op(RETURN, 0, 0, REFUSE));
         program.push(op(RETURN, 0, 0, ALLOW));
         let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
         // SAFETY: a well-formed program that outlives the call, which copies it.

@@ -186,16 +186,8 @@ impl Launch<'_> {
             if let Some(met) = met {
                 self.fault(met, site_ix, &name, offset);
             }
-            if read_only && self.faults.len() < MAX_FAULTS && self.seen.insert((site_ix, 0, 2)) {
-                let s = site(&self.object.info.sites, site_ix);
-                let offset = offset as u64;
-                self.faults.push(Fault {
-                    kind: FaultKind::ReadOnly,
-                    place: s.place,
-                    op: s.op,
-                    buffer: name,
-                    offset,
-                });
+            if read_only {
+                self.keep((site_ix, 0, 2), FaultKind::ReadOnly, site_ix, &name, offset);
             }
         }
         Ok(())
@@ -265,7 +257,7 @@ impl Launch<'_> {
         if self.object.info.sites.get(site_ix as usize).is_some_and(|s| s.op != Op::Load) {
             private.write(offset, bytes);
         } else if let Some(byte) = private.unwritten(offset, bytes, mask) {
-            self.fault(Met::Uninitialized { byte }, site_ix, &name, offset);
+            self.keep((site_ix, 0, 1), FaultKind::UninitializedPrivate, site_ix, &name, offset + byte);
         }
         Ok(())
     }
@@ -283,10 +275,15 @@ impl Launch<'_> {
             }
             Met::Uninitialized { byte } => (FaultKind::Uninitialized, (site_ix, 0, 1), byte),
         };
+        self.keep(key, kind, site_ix, buffer, offset + byte);
+    }
+
+    /// Keeps a fault whose like was not seen yet.
+    fn keep(&mut self, key: (u32, u32, u8), kind: FaultKind, site_ix: u32, buffer: &str, offset: usize) {
         if self.faults.len() < MAX_FAULTS && self.seen.insert(key) {
-            let s = site(sites, site_ix);
-            let offset = (offset + byte) as u64;
-            self.faults.push(Fault { kind, place: s.place, op: s.op, buffer: buffer.to_owned(), offset });
+            let s = site(&self.object.info.sites, site_ix);
+            let (buffer, offset) = (buffer.to_owned(), offset as u64);
+            self.faults.push(Fault { kind, place: s.place, op: s.op, buffer, offset });
         }
     }
 

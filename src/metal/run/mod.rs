@@ -217,9 +217,10 @@ pub enum FaultKind {
         /// What it does there.
         other_op: Op,
     },
-    /// A read of threadgroup memory that no thread of the threadgroup has written, or of a private variable that
-    /// the thread has not.
+    /// A read of threadgroup memory that no thread of the threadgroup has written.
     Uninitialized,
+    /// A read of a private variable that the thread has not written.
+    UninitializedPrivate,
     /// A write to a buffer that was bound for reading.
     ReadOnly,
 }
@@ -248,9 +249,14 @@ impl fmt::Display for Fault {
                     "{place}: race: this {op} of `{buffer}` at byte {offset} and the {other_op} at {other} by another thread are not ordered"
                 )
             }
-            FaultKind::Uninitialized => {
-                write!(f, "{place}: this load of `{buffer}` at byte {offset} reads what was never written")
-            }
+            FaultKind::Uninitialized => write!(
+                f,
+                "{place}: this load of threadgroup memory `{buffer}` at byte {offset} reads what no thread wrote"
+            ),
+            FaultKind::UninitializedPrivate => write!(
+                f,
+                "{place}: this load of the private variable `{buffer}` at byte {offset} reads what was never written"
+            ),
             FaultKind::ReadOnly => {
                 write!(f, "{place}: this {op} writes `{buffer}` at byte {offset}, which is bound for reading")
             }
