@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Files of the shim: name, text. Headers that Metal splits its library into are the same one header.
-const SHIM: [(&str, &str); 11] = [
+const SHIM: [(&str, &str); 12] = [
     ("prelude.h", include_str!("shim/prelude.h")),
     ("shim.h", include_str!("shim/shim.h")),
     ("types.h", include_str!("shim/types.h")),
@@ -15,13 +15,14 @@ const SHIM: [(&str, &str); 11] = [
     ("simd.h", include_str!("shim/simd.h")),
     ("atomic.h", include_str!("shim/atomic.h")),
     ("texture.h", include_str!("shim/texture.h")),
+    ("names.h", include_str!("shim/names.h")),
     ("entry.h", include_str!("shim/entry.h")),
     ("runtime.c", include_str!("shim/runtime.c")),
 ];
 
 /// Headers of Metal's standard library. Their macros are in the prelude, their declarations in the shim, so
 /// the files themselves are empty.
-const METAL_HEADERS: [&str; 30] = [
+const METAL_HEADERS: [&str; 36] = [
     "metal_stdlib",
     "metal_algorithm",
     "metal_array",
@@ -51,7 +52,14 @@ const METAL_HEADERS: [&str; 30] = [
     "metal_types",
     "metal_uniform",
     "metal_vector",
+    // Tensors are not there: what uses them is refused by name, other kernels of the file are not.
+    "metal_cooperative_tensor",
+    "metal_tensor",
+    "MetalPerformancePrimitives/MetalPerformancePrimitives.h",
+    "assert.h",
     "simd/simd.h",
+    "TargetConditionals.h",
+    "cassert",
 ];
 
 /// A folder of built kernels, and within it the shim.
@@ -93,6 +101,7 @@ impl Cache {
         }
         let shim = dir.join(format!("shim-{}", hash.hex()));
         std::fs::create_dir_all(shim.join("include/simd"))?;
+        std::fs::create_dir_all(shim.join("include/MetalPerformancePrimitives"))?;
         // A file that a full disk cut short, or that was changed, is written again.
         let keep = |path: PathBuf, text: &str| match std::fs::read(&path) {
             Ok(bytes) if bytes == text.as_bytes() => Ok(()),

@@ -4,9 +4,10 @@ use super::clang::Clang;
 use super::compile::{preprocess, run, succeeded};
 use super::diagnostic::{Diagnostic, Severity, Step, parse};
 use super::lint::lint;
-use super::rewrite::{Dialect, Entries, rewrite};
+use super::rewrite::{Dialect, Entries, Mode, rewrite};
 use super::signature::Kernel;
 use super::source::Source;
+use std::collections::HashSet;
 use std::ffi::OsString;
 
 /// Text that passed the check.
@@ -26,7 +27,7 @@ pub struct Checked {
 /// That the text passes here does not prove that Apple's compiler takes it.
 pub fn check(clang: &Clang, source: &Source) -> Result<Checked, Vec<Diagnostic>> {
     let preprocessed = preprocess(clang, source)?;
-    let rewritten = rewrite(&preprocessed, source, Dialect::Cxx, Entries::All);
+    let rewritten = rewrite(&preprocessed, source, all(Dialect::Cxx, &HashSet::new()));
     let mut errors: Vec<Diagnostic> = rewritten.faults.iter().map(Diagnostic::from_fault).collect();
     let mut warnings = Vec::new();
     for found in lint(&preprocessed, &rewritten.kernels) {
@@ -52,6 +53,10 @@ pub fn check(clang: &Clang, source: &Source) -> Result<Checked, Vec<Diagnostic>>
     Ok(Checked { kernels: rewritten.kernels, warnings })
 }
 
+fn all(dialect: Dialect, without: &HashSet<usize>) -> Mode<'_> {
+    Mode { dialect, entries: Entries::All, without }
+}
+
 /// Compiles once more with address spaces. Of what this compiler says only that counts which is about them: it
 /// is stricter than Metal elsewhere.
 fn address_spaces(
@@ -59,7 +64,7 @@ fn address_spaces(
     source: &Source,
     preprocessed: &str,
 ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    let rewritten = rewrite(preprocessed, source, Dialect::AddressSpaces, Entries::All);
+    let rewritten = rewrite(preprocessed, source, all(Dialect::AddressSpaces, &HashSet::new()));
     let mut args: Vec<OsString> = ADDRESS_SPACE_FLAGS.iter().map(Into::into).collect();
     args.extend(["-I".into(), clang.cache().shim_dir().into(), "-".into()]);
     let output = run(clang, args, &rewritten.text)?;

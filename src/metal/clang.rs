@@ -153,7 +153,7 @@ impl Clang {
     }
 }
 
-const LANGUAGE_FLAGS: [&str; 26] = [
+const LANGUAGE_FLAGS: [&str; 27] = [
     "-x",
     "c++",
     "-std=c++17",
@@ -180,6 +180,8 @@ const LANGUAGE_FLAGS: [&str; 26] = [
     "-Xclang",
     "-fpreserve-vec3-type",
     "-w",
+    // Metal's vectors take whatever converts, in braces too.
+    "-Wno-c++11-narrowing",
     "-fPIC",
 ];
 

@@ -2,13 +2,35 @@
 
 use super::clang::{Clang, Output, folder_of};
 use super::diagnostic::{Diagnostic, Severity, Step, parse};
-use super::rewrite::{Dialect, Entries, Rewritten, rewrite};
+use super::include::{folder_of_missing, missing};
+use super::rewrite::{Dialect, Entries, Mode, Rewritten, rewrite};
 use super::signature::Kernel;
 use super::source::Source;
+use std::collections::HashSet;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-/// Runs the preprocessor: user macros, includes, `<metal_stdlib>`'s macros.
+/// Most folders that are found for the includes of one text.
+const MOST_FOLDERS: usize = 16;
+
+/// Runs the preprocessor: user macros, includes, `<metal_stdlib>`'s macros. A header that no folder has is looked for
+/// round the file that asks for it.
 pub(super) fn preprocess(clang: &Clang, source: &Source) -> Result<String, Vec<Diagnostic>> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    loop {
+        let errors = match preprocess_with(clang, source, &found) {
+            Ok(text) => return Ok(text),
+            Err(errors) => errors,
+        };
+        let folder = errors.iter().find_map(|d| folder_of_missing(&d.file, missing(&d.message)?));
+        match folder {
+            Some(folder) if found.len() < MOST_FOLDERS && !found.contains(&folder) => found.push(folder),
+            _ => return Err(errors),
+        }
+    }
+}
+
+fn preprocess_with(clang: &Clang, source: &Source, found: &[PathBuf]) -> Result<String, Vec<Diagnostic>> {
     let mut args: Vec<OsString> = [
         "-E",
         "-x",
@@ -23,9 +45,10 @@ pub(super) fn preprocess(clang: &Clang, source: &Source) -> Result<String, Vec<D
     .into();
     args.extend(["-include".into(), clang.cache().shim_dir().join("prelude.h").into()]);
     args.extend(["-isystem".into(), clang.cache().include_dir().into()]);
-    for dir in folder_of(&source.name).iter().chain(&source.include_dirs) {
+    for dir in folder_of(&source.name).iter().chain(&source.include_dirs).chain(found) {
         args.extend(["-I".into(), dir.into()]);
     }
+    args.extend(source.clang_args.iter().map(Into::into));
     args.extend(source.defines.iter().map(|(name, value)| format!("-D{name}={value}").into()));
     args.push("-".into());
     let name = source.name.replace('\\', "/").replace('"', "'");
@@ -36,13 +59,18 @@ pub(super) fn preprocess(clang: &Clang, source: &Source) -> Result<String, Vec<D
         .map_err(|_| vec![Diagnostic::error(Step::Preprocess, "the text is not UTF-8")])
 }
 
-/// Rewrites preprocessed text; faults of the rewriting are errors.
+/// Rewrites preprocessed text to what clang compiles.
+pub(super) fn rewritten(preprocessed: &str, source: &Source, entries: Entries) -> Rewritten {
+    rewrite(preprocessed, source, Mode { dialect: Dialect::Cxx, entries, without: &HashSet::new() })
+}
+
+/// [`rewritten`]; faults of the rewriting are errors.
 pub(super) fn to_cxx(
     preprocessed: &str,
     source: &Source,
     entries: Entries,
 ) -> Result<Rewritten, Vec<Diagnostic>> {
-    let rewritten = rewrite(preprocessed, source, Dialect::Cxx, entries);
+    let rewritten = rewritten(preprocessed, source, entries);
     if rewritten.faults.is_empty() {
         Ok(rewritten)
     } else {

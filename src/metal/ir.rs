@@ -21,6 +21,8 @@
 //!   `id` of [`Ir::variables`], which has its name and line) and `call ptr @marlin_threadgroup_argument(i32 index)`
 //!   (`[[threadgroup(index)]]`, sized by the host) return. A program-scope `constant` table is a `constant` global.
 //!   Anything reached from an `alloca` is private.
+//! - **Function constants** without a value are loads from an external `@marlin_constant.NAME`; whether one is defined,
+//!   from `@marlin_constant_defined.NAME`.
 //! - **Together** are `call void @marlin_threadgroup_barrier(i32 flags, i32 site)`,
 //!   `call void @marlin_simdgroup_barrier(i32 flags, i32 site)` (flags: 1 device, 2 threadgroup, 4 texture) and
 //!   `call ptr @marlin_simd_exchange(ptr value, i32 size, i32 site)`, through which every simdgroup function
@@ -35,10 +37,11 @@
 //!   was inlined. An instruction that the optimizer moved may have line 0 or no `!dbg`.
 
 use super::clang::Clang;
-use super::compile::{preprocess, run, succeeded, to_cxx};
+use super::compile::{preprocess, rewritten, run, succeeded};
 use super::diagnostic::{Diagnostic, Step};
 use super::location::Locations;
-use super::rewrite::{Entries, MAX_THREADGROUP_BYTES, TOO_MUCH, ThreadgroupVariable};
+use super::rewrite::{Entries, MAX_THREADGROUP_BYTES, Rewritten, TOO_MUCH, ThreadgroupVariable};
+use super::salvage::{Refused, salvage};
 use super::signature::{Binding, Kernel, Param};
 use super::source::Source;
 
@@ -53,6 +56,8 @@ pub struct Ir {
     pub variables: Vec<ThreadgroupVariable>,
     /// Where instructions come from.
     pub locations: Locations,
+    /// Kernels of the text that the compiler refused, while it took the others.
+    pub refused: Vec<Refused>,
 }
 
 impl Ir {
@@ -97,17 +102,30 @@ fn compile(
 ) -> Result<Ir, Vec<Diagnostic>> {
     // One kernel is run, all kernels are read.
     let read = matches!(entries, Entries::All);
-    let mut rewritten = to_cxx(preprocessed, source, entries)?;
-    if read {
-        rewritten.text = for_reading(&rewritten.text);
-    }
-    let mut args = clang.language_flags();
-    args.extend(IR_FLAGS.iter().map(Into::into));
-    let output = run(clang, args, &rewritten.text)?;
-    succeeded(clang, &output, Step::Types, &rewritten.kernels)?;
+    let prepare = |text: &str| if read { for_reading(text) } else { text.to_owned() };
+    let mut rewritten = rewritten(preprocessed, source, entries);
+    let compiled = |rewritten: &Rewritten| {
+        if !rewritten.faults.is_empty() {
+            return Err(rewritten.faults.iter().map(Diagnostic::from_fault).collect());
+        }
+        let mut args = clang.language_flags();
+        args.extend(IR_FLAGS.iter().map(Into::into));
+        let output = run(clang, args, &prepare(&rewritten.text))?;
+        succeeded(clang, &output, Step::Types, &rewritten.kernels)?;
+        Ok::<_, Vec<Diagnostic>>(output)
+    };
+    let mut refused = Vec::new();
+    let output = match compiled(&rewritten) {
+        Err(errors) if read => {
+            let part = salvage(clang, source, preprocessed, &rewritten, errors, prepare)?;
+            (rewritten, refused) = (part.rewritten, part.refused);
+            compiled(&rewritten)?
+        }
+        other => other?,
+    };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let locations = Locations::parse(&text, &clang.cache().shim_dir().to_string_lossy());
-    Ok(Ir { text, kernels: rewritten.kernels, variables: rewritten.variables, locations })
+    Ok(Ir { text, kernels: rewritten.kernels, variables: rewritten.variables, locations, refused })
 }
 
 /// `text` for the auditor: loops that ask to be unrolled altogether ask to be unrolled where that stays small. For

@@ -33,7 +33,9 @@ mod cache;
 mod check;
 mod clang;
 mod compile;
+mod constant;
 mod diagnostic;
+mod include;
 mod instrument;
 pub mod ir;
 mod lint;
@@ -42,9 +44,12 @@ mod private;
 mod process;
 mod rewrite;
 mod run;
+mod salvage;
 mod scope;
 mod signature;
 mod source;
+mod specialize;
+mod template;
 mod token;
 
 #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -56,6 +61,7 @@ pub use instrument::{Op, Site};
 pub use ir::{Ir, llvm_ir, llvm_ir_of, symbol};
 pub use location::{Locations, Place, dbg_id};
 pub use rewrite::{MAX_THREADGROUP_BYTES, ThreadgroupVariable};
+pub use salvage::Refused;
 pub use run::{
     Bound, Data, Fault, FaultKind, Memory, Program, Run, RunError, RunOptions, SiteTraffic, Tenths, Texture,
 };

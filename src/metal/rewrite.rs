@@ -5,11 +5,14 @@
 //! differ only by address space one stays. The text keeps its lines, so that clang's messages and debug
 //! locations are the user's.
 
+use super::constant::Integers;
 use super::scope::{self, Callable, Declaration, Shape, callable};
 use super::signature::{self, Attribute, Binding, Kernel, RawParam};
 use super::source::Source;
+use super::specialize::Specialized;
+use super::template;
 use super::token::{Kind, Tokens};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -31,6 +34,22 @@ pub(super) enum Entries<'a> {
     One(&'a str),
 }
 
+/// How text is rewritten.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mode<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) entries: Entries<'a>,
+    /// Declarations to leave out, by their first token.
+    pub(super) without: &'a HashSet<usize>,
+}
+
+impl Mode<'_> {
+    /// Function constants without a value stay unknown where all kernels are read, and are 0 where one is run.
+    pub(super) fn keeps_unknown(&self) -> bool {
+        self.dialect == Dialect::Cxx && matches!(self.entries, Entries::All)
+    }
+}
+
 /// A threadgroup variable of the text.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ThreadgroupVariable {
@@ -47,6 +66,8 @@ pub struct ThreadgroupVariable {
 /// A fault found while rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
+    /// The kernel that it costs, if only that.
+    pub(super) kernel: Option<String>,
     pub(super) file: String,
     pub(super) line: u32,
     pub(super) message: String,
@@ -69,42 +90,68 @@ pub const MAX_THREADGROUP_BYTES: u64 = 32768;
 pub(super) const ENTRY_FILE: &str = "marlin:entry";
 
 /// Rewrites `preprocessed`, the output of `clang -E` for `source`.
-pub(super) fn rewrite(preprocessed: &str, source: &Source, dialect: Dialect, entries: Entries) -> Rewritten {
+pub(super) fn rewrite(preprocessed: &str, source: &Source, mode: Mode) -> Rewritten {
     let tokens = Tokens::scan(preprocessed);
+    let declarations = scope::declarations(&tokens);
+    rewrite_tokens(&tokens, &declarations, source, mode)
+}
+
+/// The same where the text was read before.
+pub(super) fn rewrite_tokens(
+    tokens: &Tokens,
+    declarations: &[Declaration],
+    source: &Source,
+    mode: Mode,
+) -> Rewritten {
     let mut rewriter = Rewriter {
-        tokens: &tokens,
+        tokens,
         source,
-        dialect,
+        mode,
+        integers: Integers::of(tokens, declarations),
         edits: Vec::new(),
         templates: HashMap::new(),
         seen: HashMap::new(),
-        constants: HashMap::new(),
+        specialized: Specialized::default(),
         out: Rewritten::default(),
     };
-    for d in scope::declarations(&tokens) {
-        rewriter.declaration(&d, entries);
+    for d in declarations {
+        if mode.without.contains(&d.start) {
+            rewriter.blank(d.start, d.end);
+        } else {
+            rewriter.declaration(d);
+        }
     }
     rewriter.tokens_everywhere();
-    rewriter.finish(entries)
+    rewriter.finish()
 }
 
-struct Rewriter<'a> {
-    tokens: &'a Tokens<'a>,
-    source: &'a Source,
-    dialect: Dialect,
+pub(super) struct Rewriter<'a> {
+    pub(super) tokens: &'a Tokens<'a>,
+    pub(super) source: &'a Source,
+    pub(super) mode: Mode<'a>,
+    pub(super) integers: Integers,
     /// Byte ranges and what replaces them.
-    edits: Vec<(Range<usize>, String)>,
-    /// Parameters of kernel templates by name, for instantiations that don't repeat the attributes.
-    templates: HashMap<String, Vec<RawParam>>,
+    pub(super) edits: Vec<(Range<usize>, String)>,
+    /// Kernel templates by name, for instantiations that don't repeat the attributes.
+    templates: HashMap<String, Template>,
     /// Declarations without their address spaces, and the text of the one that stays.
     seen: HashMap<String, String>,
-    /// Function constants by name.
-    constants: HashMap<String, u32>,
-    out: Rewritten,
+    /// Function constants.
+    pub(super) specialized: Specialized,
+    pub(super) out: Rewritten,
+}
+
+/// A kernel template.
+struct Template {
+    params: Vec<RawParam>,
+    /// Names of its parameters, with what follows `=`.
+    names: Vec<(String, String)>,
+    /// The argument of `[[max_total_threads_per_threadgroup(...)]]`.
+    most_threads: Option<String>,
 }
 
 impl Rewriter<'_> {
-    fn declaration(&mut self, d: &Declaration, entries: Entries) {
+    fn declaration(&mut self, d: &Declaration) {
         let t = self.tokens;
         let attributes = self.header_attributes(d);
         let is_kernel = (d.start..d.header_end).any(|i| t.is(i, "kernel"));
@@ -115,14 +162,18 @@ impl Rewriter<'_> {
             self.function_constant(d, &index.argument);
             return;
         }
-        if is_kernel && let Some(c) = callable(t, d) {
-            self.kernel(d, c, &attributes, entries);
+        if !is_kernel && d.shape == Shape::Other && self.derived_constant(d) {
+            return;
         }
-        if self.dialect == Dialect::Cxx && self.differs_only_by_space(d) {
+        if is_kernel && let Some(c) = callable(t, d) {
+            self.kernel(d, c, &attributes);
+        }
+        if self.mode.dialect == Dialect::Cxx && self.differs_only_by_space(d) {
             self.blank(d.start, d.end);
             return;
         }
         if let Shape::Function { body } = d.shape {
+            self.constants_of_body(d, body);
             self.threadgroup_variables(body, d.end);
         }
     }
@@ -145,24 +196,42 @@ impl Rewriter<'_> {
         all
     }
 
-    fn kernel(&mut self, d: &Declaration, c: Callable, attributes: &[Attribute], entries: Entries) {
+    fn kernel(&mut self, d: &Declaration, c: Callable, attributes: &[Attribute]) {
         let t = self.tokens;
         let is_template = t.is(d.start, "template") && t.is(d.start + 1, "<");
         let is_instantiation = (d.start..c.name_start).any(|i| t.is(i, "template")) && !is_template;
         let identifier = t.str(c.identifier).to_owned();
         let own =
             if c.open < d.header_end { signature::parameters(t, c.open, d.header_end) } else { Vec::new() };
+        let most_threads = attributes.iter().find(|a| a.name == "max_total_threads_per_threadgroup");
+        let most_threads = most_threads.map(|a| a.argument.clone());
         if is_template {
-            self.templates.insert(identifier, own);
+            let names = template::parameters(t, d.start + 1, d.header_end);
+            self.templates.insert(identifier, Template { params: own, names, most_threads });
             return;
         }
         if d.shape == Shape::Other && !is_instantiation {
             return; // A prototype.
         }
-        if is_instantiation && matches!(entries, Entries::One(_)) {
+        if is_instantiation && matches!(self.mode.entries, Entries::One(_)) {
             self.blank(d.start, d.end);
         }
-        let raw = self.instantiated_params(&identifier, own);
+        let integers = match self.templates.get(&identifier) {
+            Some(of) => self.integers.with(&of.names, &template::arguments(t, c.identifier + 1, c.open)),
+            None => self.integers.clone(),
+        };
+        let most_threads =
+            most_threads.or_else(|| self.templates.get(&identifier).and_then(|t| t.most_threads.clone()));
+        let max_threads =
+            most_threads.and_then(|text| integers.value_of(&text)).and_then(|n| u32::try_from(n).ok());
+        let mut raw = self.instantiated_params(&identifier, own);
+        for a in raw.iter_mut().flat_map(|p| &mut p.attributes) {
+            if matches!(a.name.as_str(), "buffer" | "texture" | "threadgroup" | "sampler")
+                && let Some(value) = integers.value_of(&a.argument)
+            {
+                a.argument = value.to_string();
+            }
+        }
         let location = t.list[c.identifier];
         let (file, line) = (t.files[location.file as usize].clone(), location.line);
         let host_name = attributes.iter().find(|a| a.name == "host_name").map(|a| a.argument.clone());
@@ -181,11 +250,12 @@ impl Rewriter<'_> {
                 }
                 let function = scope::nested(&d.scope, &t.join(c.name_start..c.open));
                 let name = host_name.unwrap_or(identifier);
-                self.out.kernels.push(Kernel { name, function, params, file, line });
+                self.out.kernels.push(Kernel { name, function, params, max_threads, file, line });
             }
             Err(message) => {
                 let message = format!("kernel `{identifier}`: {message}");
-                self.out.faults.push(Fault { file, line, message });
+                let kernel = Some(host_name.unwrap_or(identifier));
+                self.out.faults.push(Fault { kernel, file, line, message });
             }
         }
     }
@@ -194,10 +264,10 @@ impl Rewriter<'_> {
     fn instantiated_params(&self, identifier: &str, own: Vec<RawParam>) -> Vec<RawParam> {
         let Some(template) = self.templates.get(identifier) else { return own };
         if own.is_empty() {
-            return template.clone();
+            return template.params.clone();
         }
         let mut params = own;
-        for (p, of_template) in params.iter_mut().zip(template) {
+        for (p, of_template) in params.iter_mut().zip(&template.params) {
             for a in &of_template.attributes {
                 if !p.attributes.iter().any(|own| own.name == a.name) {
                     p.attributes.push(a.clone());
@@ -208,38 +278,6 @@ impl Rewriter<'_> {
             }
         }
         params
-    }
-
-    /// `constant T name [[function_constant(n)]];` becomes `constexpr constant T name = value;`.
-    fn function_constant(&mut self, d: &Declaration, index: &str) {
-        let t = self.tokens;
-        let mut name = d.header_end - 1;
-        let mut i = d.start;
-        while i < d.header_end {
-            if t.opens_attribute(i) {
-                i = t.after_bracket(i, d.header_end);
-            } else {
-                if t.is_identifier(i) {
-                    name = i;
-                }
-                i += 1;
-            }
-        }
-        let Ok(index) = index.parse::<u32>() else {
-            let at = t.list[d.start];
-            let file = t.files[at.file as usize].clone();
-            let message = format!("[[function_constant({index})]] is not a number");
-            self.out.faults.push(Fault { file, line: at.line, message });
-            return;
-        };
-        self.constants.insert(t.str(name).to_owned(), index);
-        let value = self.source.function_constants.get(&index).map_or("{}", String::as_str);
-        if !(d.start..d.header_end).any(|i| t.is(i, "constexpr")) {
-            let start = t.list[d.start].start;
-            self.edits.push((start..start, "constexpr ".to_owned()));
-        }
-        let end = t.list[name].end;
-        self.edits.push((end..end, format!(" = {value}")));
     }
 
     /// Whether an earlier declaration of the same scope is the same but for its address spaces.
@@ -303,14 +341,14 @@ impl Rewriter<'_> {
         while i < stop {
             match t.str(i) {
                 "<" => i = t.after_angle(i, stop),
-                "[" => i = t.after_bracket(i, stop),
+                "[" | "(" | "{" => i = t.after_bracket(i, stop),
                 "," => {
                     declarators.extend(from.take().map(|f| f..i));
                     i += 1;
                 }
                 _ => {
                     let is_name = t.is_identifier(i)
-                        && (i + 1 == stop || t.is(i + 1, "[") || t.is(i + 1, ",") || t.is(i + 1, "="));
+                        && (i + 1 == stop || matches!(t.str(i + 1), "[" | "," | "=" | "{"));
                     if is_name && from.is_none() {
                         from = Some(i);
                         if specifiers.is_empty() {
@@ -328,7 +366,8 @@ impl Rewriter<'_> {
         for d in declarators {
             let id = self.out.variables.len() as u32;
             let (name, at) = (t.str(d.start).to_owned(), t.list[d.start]);
-            let bounds = t.join(d.start + 1..d.end);
+            // An initializer has no meaning for memory that all threads share: none of them is first.
+            let bounds = t.join(d.start + 1..after_bounds(t, d.start + 1, d.end));
             let _ = write!(text, "auto &{name} = ::marlin::threadgroup_variable<{ty} {bounds}, {id}u>(); ");
             let file = t.files[at.file as usize].clone();
             self.out.variables.push(ThreadgroupVariable { id, name: name.clone(), file, line: at.line });
@@ -338,16 +377,13 @@ impl Rewriter<'_> {
         }
         let sum: Vec<_> = blocks.iter().flatten().map(|n| format!("sizeof({n})")).collect();
         let _ = write!(text, "static_assert({} <= {MAX_THREADGROUP_BYTES}, \"{TOO_MUCH}\")", sum.join(" + "));
-        let range = t.list[statement_start].start..t.list[stop].start;
-        let newlines = t.text[range.clone()].matches('\n').count();
-        text.push_str(&"\n".repeat(newlines));
-        self.edits.push((range, text));
+        self.edits.push((t.list[statement_start].start..t.list[stop].start, text));
     }
 
     /// What can stand anywhere: attributes, literal suffixes, qualifiers of member functions.
     fn tokens_everywhere(&mut self) {
         let t = self.tokens;
-        let has_bfloat = self.dialect == Dialect::Cxx && (0..t.list.len()).any(|i| t.is(i, "bfloat"));
+        let has_bfloat = self.mode.dialect == Dialect::Cxx && (0..t.list.len()).any(|i| t.is(i, "bfloat"));
         let mut i = 0;
         while i < t.list.len() {
             let token = t.list[i];
@@ -367,10 +403,9 @@ impl Rewriter<'_> {
                         self.edits.push((token.end - 1..token.end, "h".to_owned()));
                     }
                 }
-                Kind::Identifier if word == "constant" && self.dialect == Dialect::Cxx => {
-                    let qualifies_method = t.is(i - usize::from(i > 0), ")")
-                        || (i > 1 && t.is(i - 1, "const") && t.is(i - 2, ")"));
-                    if qualifies_method {
+                Kind::Identifier if word == "constant" && self.mode.dialect == Dialect::Cxx => {
+                    // A member function that is `const` already.
+                    if i > 1 && t.is(i - 1, "const") && t.is(i - 2, ")") {
                         self.blank(i, i + 1);
                     }
                 }
@@ -380,9 +415,8 @@ impl Rewriter<'_> {
                 }
                 Kind::Identifier if word == "is_function_constant_defined" && t.is(i + 1, "(") => {
                     let after = t.after_bracket(i + 1, t.list.len());
-                    let index = self.constants.get(t.str(i + 2));
-                    let defined = index.is_some_and(|n| self.source.function_constants.contains_key(n));
-                    self.edits.push((token.start..t.list[after - 1].end, format!("({defined})")));
+                    let defined = self.is_defined(t.str(i + 2));
+                    self.edits.push((token.start..t.list[after - 1].end, defined));
                     i = after;
                     continue;
                 }
@@ -393,7 +427,7 @@ impl Rewriter<'_> {
     }
 
     /// Replaces tokens `start..end` by blanks.
-    fn blank(&mut self, start: usize, end: usize) {
+    pub(super) fn blank(&mut self, start: usize, end: usize) {
         if start >= end {
             return;
         }
@@ -403,16 +437,19 @@ impl Rewriter<'_> {
         self.edits.push((range, blanks));
     }
 
-    fn finish(mut self, entries: Entries) -> Rewritten {
+    fn finish(mut self) -> Rewritten {
+        let cxx = self.mode.dialect == Dialect::Cxx;
         let mut text = swizzles(self.tokens);
         text.push_str("#include \"shim.h\"\n");
-        if self.dialect == Dialect::Cxx {
+        if cxx {
+            // Convergent: a helper may hold a barrier, so that calls of it are neither doubled nor joined.
             text.push_str(
-                "#pragma clang attribute push(__attribute__((internal_linkage, always_inline)), apply_to = function)\n",
+                "#pragma clang attribute push(__attribute__((internal_linkage, always_inline, convergent)), \
+                 apply_to = function)\n",
             );
         }
-        // Inside a blanked range other edits are void.
-        self.edits.sort_by_key(|(r, _)| (r.start, std::cmp::Reverse(r.end)));
+        // Inside a blanked range other edits are void; what is inserted at its start is not inside.
+        self.edits.sort_by_key(|(r, _)| (r.start, !r.is_empty(), std::cmp::Reverse(r.end)));
         let mut at = 0;
         for (range, replacement) in &self.edits {
             if range.start < at {
@@ -421,20 +458,38 @@ impl Rewriter<'_> {
             text.push_str(&self.tokens.text[at..range.start]);
             text.push_str(replacement);
             at = range.end;
+            if replacement.len() != range.len() || replacement.contains('\n') {
+                self.keep_place(at, &mut text);
+            }
         }
         text.push_str(&self.tokens.text[at..]);
-        if self.dialect == Dialect::Cxx {
+        if cxx {
             text.push_str("\n#pragma clang attribute pop\n");
             for (n, kernel) in self.out.kernels.iter().enumerate() {
-                if matches!(entries, Entries::All)
-                    || matches!(entries, Entries::One(name) if name == kernel.name)
-                {
+                let wanted = match self.mode.entries {
+                    Entries::All => true,
+                    Entries::One(name) => name == kernel.name,
+                };
+                if wanted {
                     let _ = write!(text, "# {} \"{ENTRY_FILE}\"\n{}", 2 * n + 1, entry(n, kernel));
                 }
             }
         }
         self.out.text = text;
         self.out
+    }
+
+    /// After something of another length, says where the rest of the line at byte `at` stands: lines and columns of
+    /// messages and of debug locations are the user's.
+    fn keep_place(&self, at: usize, text: &mut String) {
+        let t = self.tokens;
+        let next = t.list.partition_point(|token| token.start < at);
+        let Some(next) = t.list.get(next).filter(|next| !t.text[at..next.start].contains('\n')) else {
+            return;
+        };
+        let line_start = t.text[..at].rfind('\n').map_or(0, |n| n + 1);
+        let _ = write!(text, "\n# {} \"{}\"\n", next.line, t.files[next.file as usize]);
+        text.extend(std::iter::repeat_n(' ', at - line_start));
     }
 }
 
@@ -481,6 +536,14 @@ fn entry(n: usize, kernel: &Kernel) -> String {
     )
 }
 
+/// The token after the `[n]` that follow a declarator's name.
+fn after_bounds(t: &Tokens, mut i: usize, end: usize) -> usize {
+    while i < end && t.is(i, "[") && !t.opens_attribute(i) {
+        i = t.after_bracket(i, end);
+    }
+    i
+}
+
 /// A header's tokens with address spaces out and `constant` read as `const`, each `const` once per parameter.
 fn key_without_spaces(t: &Tokens, d: &Declaration) -> String {
     let open = callable(t, d).map(|c| c.open).filter(|&o| o < d.header_end);
@@ -499,12 +562,13 @@ fn key_without_spaces(t: &Tokens, d: &Declaration) -> String {
         // Qualifiers and constructor initializers; `const` tells overloads apart.
         let after = t.after_bracket(open, d.header_end);
         words.push(")".into());
+        let qualifiers = || (after..d.header_end).take_while(|&i| !t.is(i, ":"));
         words.extend(
-            (after..d.header_end)
-                .take_while(|&i| !t.is(i, ":"))
-                .filter(|&i| !is_space(t.str(i)))
-                .map(|i| t.str(i).into()),
+            qualifiers().filter(|&i| !is_space(t.str(i)) && !t.is(i, "const")).map(|i| t.str(i).into()),
         );
+        if qualifiers().any(|i| t.is(i, "const") || t.is(i, "constant")) {
+            words.push("const".into());
+        }
     }
     words.join(" ")
 }
@@ -524,6 +588,9 @@ fn swizzles(t: &Tokens) -> String {
         }
     }
     let mut text = String::new();
+    if (0..t.list.len()).any(|i| t.is(i, "thread_scope_system") && t.is(i + 1, "=")) {
+        text.push_str("#define MARLIN_OWN_SCOPE_SYSTEM\n");
+    }
     for size in 2..=4 {
         let _ = write!(text, "#define MARLIN_SWIZZLES_{size}");
         for name in &named {

@@ -131,6 +131,11 @@ fn declaration(
                 i = tokens.after_bracket(i, end);
                 continue;
             }
+            // The symbol of an operator is part of its name.
+            "operator" => {
+                i = after_operator(tokens, i, end);
+                continue;
+            }
             "=" => seen_equals = true,
             ":" if seen_parenthesis => in_initializers = true,
             "{" => {
@@ -154,6 +159,18 @@ fn declaration(
         i += 1;
     }
     end
+}
+
+/// The token after the name of an operator that begins at `at`: the `(` of its parameters.
+fn after_operator(tokens: &Tokens, at: usize, end: usize) -> usize {
+    let mut i = at + 1;
+    if tokens.is(i, "(") && tokens.is(i + 1, ")") {
+        i += 2;
+    }
+    while i < end && !matches!(tokens.str(i), "(" | ";" | "{" | "}") {
+        i += 1;
+    }
+    i
 }
 
 /// The name of a class whose tokens between keyword and body are `start..end`.
@@ -198,7 +215,10 @@ pub(super) fn callable(tokens: &Tokens, d: &Declaration) -> Option<Callable> {
             "alignas" | "__attribute__" | "decltype" | "__typeof__" if tokens.is(i + 1, "(") => {
                 i = tokens.after_bracket(i + 1, d.header_end);
             }
-            "operator" => return None,
+            "operator" => {
+                let open = after_operator(tokens, i, d.header_end);
+                return Some(Callable { name_start: i, identifier: i, open });
+            }
             "<" => i = tokens.after_angle(i, d.header_end),
             "(" => {
                 open = Some(i);

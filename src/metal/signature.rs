@@ -70,6 +70,8 @@ pub struct Kernel {
     pub function: String,
     /// Parameters in order.
     pub params: Vec<Param>,
+    /// What `[[max_total_threads_per_threadgroup(n)]]` says, where it can be evaluated.
+    pub max_threads: Option<u32>,
     /// File that declares it.
     pub file: String,
     /// Line that declares it, from 1.

@@ -10,12 +10,16 @@ pub struct Source {
     pub name: String,
     /// The text itself.
     pub text: String,
-    /// Folders for `#include "..."`. The folder of [`name`](Self::name) is always among them.
+    /// Folders for `#include "..."`. The folder of [`name`](Self::name) is always among them; a header that none of them
+    /// has is looked for in the folders above and beside, up to the root of the project.
     pub include_dirs: Vec<PathBuf>,
+    /// More arguments for clang's preprocessor.
+    pub clang_args: Vec<String>,
     /// Preprocessor definitions, name and value.
     pub defines: Vec<(String, String)>,
     /// Values of function constants by `[[function_constant(index)]]`, as C++ literals (`true`, `32`, `0.5`).
-    /// Those not given are undefined to `is_function_constant_defined` and read as zero.
+    /// Those not given are undefined to `is_function_constant_defined`; they read as zero where a kernel is run, and
+    /// are unknown where kernels are read ([`llvm_ir`](super::llvm_ir)).
     pub function_constants: BTreeMap<u32, String>,
 }
 

@@ -5,9 +5,12 @@
 
 namespace marlin {
 
-#define MARLIN_FOR_FLOATS(M) M(half) M(bfloat) M(float)
+// Apple's library has no math functions of bfloat; programs add them to namespace metal. Here they are templates, to which
+// the program's own function of the same parameters is preferred.
+#define MARLIN_PLAIN
+#define MARLIN_IF_BFLOAT(T) template <class T, class = metal::enable_if_t<metal::is_same_v<T, bfloat>>>
+#define MARLIN_FOR_FLOATS(M) M(MARLIN_PLAIN, half) M(MARLIN_PLAIN, float) M(MARLIN_IF_BFLOAT(T), T)
 #define MARLIN_FOR_INTEGERS(M) M(char) M(int8_t) M(uchar) M(short) M(ushort) M(int) M(uint) M(long) M(ulong)
-#define MARLIN_FOR_NUMBERS(M) MARLIN_FOR_INTEGERS(M) MARLIN_FOR_FLOATS(M)
 
 }  // namespace marlin
 
@@ -79,45 +82,45 @@ namespace metal {
 MARLIN_FOR_INTEGERS(MARLIN_DEFINE)
 #undef MARLIN_DEFINE
 // A number wins over a NaN, as IEEE 754-2008 minNum and maxNum say.
-#define MARLIN_DEFINE(T)                                                    \
-  inline constexpr T fmin(T a, T b) { return a != a ? b : b < a ? b : a; }  \
-  inline constexpr T fmax(T a, T b) { return a != a ? b : a < b ? b : a; }  \
-  inline constexpr T min(T a, T b) { return fmin(a, b); }                   \
-  inline constexpr T max(T a, T b) { return fmax(a, b); }                   \
-  inline constexpr T clamp(T x, T low, T high) { return min(max(x, low), high); } \
-  inline constexpr T min3(T a, T b, T c) { return min(a, min(b, c)); }      \
-  inline constexpr T max3(T a, T b, T c) { return max(a, max(b, c)); }      \
-  inline constexpr T fmin3(T a, T b, T c) { return min(a, min(b, c)); }     \
-  inline constexpr T fmax3(T a, T b, T c) { return max(a, max(b, c)); }     \
-  inline constexpr T median3(T a, T b, T c) { return max(min(a, b), min(max(a, b), c)); } \
-  inline constexpr T fmedian3(T a, T b, T c) { return median3(a, b, c); }   \
-  inline constexpr T fabs(T x) { return x < T(0) || (x == T(0)) ? (x == T(0) ? T(0) : T(-x)) : x; } \
-  inline constexpr T abs(T x) { return fabs(x); }                           \
-  inline constexpr T saturate(T x) { return clamp(x, T(0), T(1)); }         \
-  inline constexpr T mix(T a, T b, T t) { return T(a + T(T(b - a) * t)); }  \
-  inline constexpr T step(T edge, T x) { return x < edge ? T(0) : T(1); }   \
-  inline constexpr T sign(T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : T(0); } \
-  inline constexpr T smoothstep(T low, T high, T x) {                       \
+#define MARLIN_DEFINE(HEAD, T)                                              \
+  HEAD inline constexpr T fmin(T a, T b) { return a != a ? b : b < a ? b : a; }  \
+  HEAD inline constexpr T fmax(T a, T b) { return a != a ? b : a < b ? b : a; }  \
+  HEAD inline constexpr T min(T a, T b) { return fmin(a, b); }                   \
+  HEAD inline constexpr T max(T a, T b) { return fmax(a, b); }                   \
+  HEAD inline constexpr T clamp(T x, T low, T high) { return min(max(x, low), high); } \
+  HEAD inline constexpr T min3(T a, T b, T c) { return min(a, min(b, c)); }      \
+  HEAD inline constexpr T max3(T a, T b, T c) { return max(a, max(b, c)); }      \
+  HEAD inline constexpr T fmin3(T a, T b, T c) { return min(a, min(b, c)); }     \
+  HEAD inline constexpr T fmax3(T a, T b, T c) { return max(a, max(b, c)); }     \
+  HEAD inline constexpr T median3(T a, T b, T c) { return max(min(a, b), min(max(a, b), c)); } \
+  HEAD inline constexpr T fmedian3(T a, T b, T c) { return median3(a, b, c); }   \
+  HEAD inline constexpr T fabs(T x) { return x < T(0) || (x == T(0)) ? (x == T(0) ? T(0) : T(-x)) : x; } \
+  HEAD inline constexpr T abs(T x) { return fabs(x); }                           \
+  HEAD inline constexpr T saturate(T x) { return clamp(x, T(0), T(1)); }         \
+  HEAD inline constexpr T mix(T a, T b, T t) { return T(a + T(T(b - a) * t)); }  \
+  HEAD inline constexpr T step(T edge, T x) { return x < edge ? T(0) : T(1); }   \
+  HEAD inline constexpr T sign(T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : T(0); } \
+  HEAD inline constexpr T smoothstep(T low, T high, T x) {                       \
     T t = saturate(T((x - low) / (high - low)));                            \
     return T(t * t * (T(3) - T(2) * t));                                    \
   }                                                                         \
-  inline bool isnan(T x) { return x != x; }                                 \
-  inline bool isinf(T x) { return __builtin_fabsf(float(x)) == __builtin_inff(); } \
-  inline bool isfinite(T x) { return __builtin_fabsf(float(x)) < __builtin_inff(); } \
-  inline bool isnormal(T x) { return isfinite(x) && fabs(x) >= numeric_limits<T>::min(); } \
-  inline bool isordered(T a, T b) { return !isnan(a) && !isnan(b); }        \
-  inline bool isunordered(T a, T b) { return isnan(a) || isnan(b); }        \
-  inline bool signbit(T x) { return __builtin_signbit(float(x)); }          \
-  inline T copysign(T a, T b) { return T(__builtin_copysignf(float(a), float(b))); } \
-  inline T fdim(T a, T b) { return a > b ? T(a - b) : T(0); }               \
-  inline T frexp(T x, thread int& e) { return T(__builtin_frexpf(float(x), &e)); } \
-  inline T ldexp(T x, int e) { return T(__builtin_ldexpf(float(x), e)); }   \
-  inline int ilogb(T x) { return __builtin_ilogbf(float(x)); }              \
-  inline T modf(T x, thread T& whole) {                                     \
+  HEAD inline bool isnan(T x) { return x != x; }                                 \
+  HEAD inline bool isinf(T x) { return __builtin_fabsf(float(x)) == __builtin_inff(); } \
+  HEAD inline bool isfinite(T x) { return __builtin_fabsf(float(x)) < __builtin_inff(); } \
+  HEAD inline bool isnormal(T x) { return isfinite(x) && fabs(x) >= numeric_limits<T>::min(); } \
+  HEAD inline bool isordered(T a, T b) { return !isnan(a) && !isnan(b); }        \
+  HEAD inline bool isunordered(T a, T b) { return isnan(a) || isnan(b); }        \
+  HEAD inline bool signbit(T x) { return __builtin_signbit(float(x)); }          \
+  HEAD inline T copysign(T a, T b) { return T(__builtin_copysignf(float(a), float(b))); } \
+  HEAD inline T fdim(T a, T b) { return a > b ? T(a - b) : T(0); }               \
+  HEAD inline T frexp(T x, thread int& e) { return T(__builtin_frexpf(float(x), &e)); } \
+  HEAD inline T ldexp(T x, int e) { return T(__builtin_ldexpf(float(x), e)); }   \
+  HEAD inline int ilogb(T x) { return __builtin_ilogbf(float(x)); }              \
+  HEAD inline T modf(T x, thread T& whole) {                                     \
     whole = T(__builtin_truncf(float(x)));                                  \
     return T(x - whole);                                                    \
   }                                                                         \
-  inline T sincos(T x, thread T& c) {                                       \
+  HEAD inline T sincos(T x, thread T& c) {                                       \
     c = T(__builtin_cosf(float(x)));                                        \
     return T(__builtin_sinf(float(x)));                                     \
   }
@@ -232,9 +235,9 @@ inline bool any(vec<bool, N> x) {
     float x = float(h);                                                     \
     return half(EXPRESSION);                                                \
   }                                                                         \
-  inline bfloat F(bfloat h) {                                               \
+  MARLIN_IF_BFLOAT(B) inline B F(B h) {                                     \
     float x = float(h);                                                     \
-    return bfloat(EXPRESSION);                                              \
+    return B(EXPRESSION);                                                   \
   }                                                                         \
   MARLIN_VECTORIZE_1(F)
 MARLIN_MATH_1(acos, __builtin_acosf(x))
@@ -273,9 +276,9 @@ MARLIN_MATH_1(trunc, __builtin_truncf(x))
     float x = float(a), y = float(b);                                       \
     return half(EXPRESSION);                                                \
   }                                                                         \
-  inline bfloat F(bfloat a, bfloat b) {                                     \
+  MARLIN_IF_BFLOAT(B) inline B F(B a, B b) {                                \
     float x = float(a), y = float(b);                                       \
-    return bfloat(EXPRESSION);                                              \
+    return B(EXPRESSION);                                                   \
   }                                                                         \
   MARLIN_VECTORIZE_2(F)
 MARLIN_MATH_2(atan2, __builtin_atan2f(x, y))
@@ -286,11 +289,11 @@ MARLIN_MATH_2(nextafter, __builtin_nextafterf(x, y))
 
 inline float divide(float a, float b) { return a / b; }
 inline half divide(half a, half b) { return a / b; }
-inline bfloat divide(bfloat a, bfloat b) { return a / b; }
+MARLIN_IF_BFLOAT(B) inline B divide(B a, B b) { return a / b; }
 MARLIN_VECTORIZE_2(divide)
 inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline half fma(half a, half b, half c) { return half(__builtin_fmaf(float(a), float(b), float(c))); }
-inline bfloat fma(bfloat a, bfloat b, bfloat c) { return bfloat(__builtin_fmaf(float(a), float(b), float(c))); }
+MARLIN_IF_BFLOAT(B) inline B fma(B a, B b, B c) { return B(__builtin_fmaf(float(a), float(b), float(c))); }
 MARLIN_VECTORIZE_3(fma)
 
 // ---- geometric --------------------------------------------------------------------------------------
@@ -465,11 +468,29 @@ MARLIN_PACK(pack_float_to_snorm2x16, float, 2, 16, 32767.0f, -1.0f)
 MARLIN_PACK(pack_half_to_unorm2x16, half, 2, 16, 65535.0f, 0.0f)
 MARLIN_PACK(pack_half_to_snorm2x16, half, 2, 16, 32767.0f, -1.0f)
 
+// By name, so that what a program adds to these namespaces does not hide what they have.
+#define MARLIN_FOR_MATH(M) \
+  M(acos) M(acosh) M(asin) M(asinh) M(atan) M(atanh) \
+  M(ceil) M(cos) M(cosh) M(cospi) M(exp) M(exp2) \
+  M(exp10) M(floor) M(fract) M(log) M(log2) M(log10) \
+  M(rint) M(round) M(rsqrt) M(sin) M(sinh) M(sinpi) \
+  M(sqrt) M(tan) M(tanh) M(tanpi) M(trunc) M(fabs) \
+  M(abs) M(saturate) M(sign) M(length) M(normalize) M(atan2) \
+  M(fmod) M(pow) M(powr) M(nextafter) M(divide) M(fmin) \
+  M(fmax) M(fdim) M(copysign) M(min) M(max) M(step) \
+  M(dot) M(distance) M(cross) M(fma) M(fmin3) M(fmax3) \
+  M(fmedian3) M(min3) M(max3) M(median3) M(clamp) M(mix) \
+  M(smoothstep) M(ldexp) M(frexp) M(modf) M(sincos) M(isnan) \
+  M(isinf) M(isfinite) M(isnormal) M(signbit) M(ilogb)
+#define MARLIN_DEFINE(F) using metal::F;
 namespace precise {
 using namespace metal;
-}
+MARLIN_FOR_MATH(MARLIN_DEFINE)
+}  // namespace precise
 namespace fast {
 using namespace metal;
-}
+MARLIN_FOR_MATH(MARLIN_DEFINE)
+}  // namespace fast
+#undef MARLIN_DEFINE
 
 }  // namespace metal

@@ -7,6 +7,10 @@
 #define __HAVE_BFLOAT__ 1
 #define __HAVE_ATOMIC_ULONG__ 1
 #define METAL_FUNC inline
+#define METAL_INTERNAL inline
+// Of no meaning where nothing is cached, and where no message is printed.
+#define coherent(...)
+#define assert(...) ((void)0)
 #define METAL_ALIGN(x) alignas(x)
 #define METAL_CONST constant constexpr
 

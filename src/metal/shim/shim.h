@@ -31,12 +31,21 @@
 #pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
 #endif
 #include "types.h"
+#ifndef MARLIN_ADDRESS_SPACES
+#pragma clang attribute pop
+#endif
+// What the runtime supplies says for itself which calls are convergent. What is built on it is, until the optimizer has
+// seen that no barrier and no exchange is inside: else it doubles or joins calls before it looks into them.
 #include "runtime.h"
+#ifndef MARLIN_ADDRESS_SPACES
+#pragma clang attribute push(__attribute__((always_inline, convergent)), apply_to = function)
+#endif
 #include "math.h"
 #include "matrix.h"
 #include "simd.h"
 #include "atomic.h"
 #include "texture.h"
+#include "names.h"
 #include "entry.h"
 #ifndef MARLIN_ADDRESS_SPACES
 #pragma clang attribute pop

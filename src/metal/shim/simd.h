@@ -20,13 +20,16 @@ enum class mem_flags {
 inline constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(uint(a) | uint(b)); }
 inline constexpr mem_flags operator&(mem_flags a, mem_flags b) { return mem_flags(uint(a) & uint(b)); }
 
-enum thread_scope {
+enum thread_scope : uint {
   thread_scope_thread,
   thread_scope_simdgroup,
   thread_scope_threadgroup,
-  thread_scope_device,
-  thread_scope_system
+  thread_scope_device
 };
+// Programs for older compilers declare it themselves.
+#ifndef MARLIN_OWN_SCOPE_SYSTEM
+constexpr thread_scope thread_scope_system = thread_scope(4);
+#endif
 enum memory_order {
   memory_order_relaxed,
   memory_order_acquire,

@@ -33,6 +33,22 @@ constexpr half operator""h(long double x) { return static_cast<half>(x); }
 constexpr half operator""h(unsigned long long x) { return static_cast<half>(x); }
 #endif
 
+// What braces become on their way to a constructor.
+namespace std {
+template <class E>
+class initializer_list {
+  const E* marlin_first;
+  size_t marlin_n;
+  constexpr initializer_list(const E* first, size_t n) : marlin_first(first), marlin_n(n) {}
+
+ public:
+  constexpr initializer_list() : marlin_first(nullptr), marlin_n(0) {}
+  constexpr size_t size() const { return marlin_n; }
+  constexpr const E* begin() const { return marlin_first; }
+  constexpr const E* end() const { return marlin_first + marlin_n; }
+};
+}  // namespace std
+
 namespace metal {
 
 using ::bfloat;
@@ -232,6 +248,12 @@ constexpr typename lane<T>::type lane_value(T x) {
   return static_cast<typename lane<T>::type>(x);
 }
 
+// Component `i` of a vector in braces: those that are not given are 0.
+template <class T>
+constexpr typename lane<T>::type listed(std::initializer_list<T> all, size_t i) {
+  return i < all.size() ? lane_value<T>(all.begin()[i]) : lane_value<T>(T(0));
+}
+
 // What `static_cast` becomes in the user's text: clang has no conversion between __bf16 and _Float16.
 template <class T, class U>
 constexpr T cast(U&& x) {
@@ -385,6 +407,7 @@ namespace metal {
 template <class T>
 struct vec<T, 2> {
   MARLIN_VECTOR(2)
+  constexpr vec(std::initializer_list<T> all) : v{marlin::listed(all, 0), marlin::listed(all, 1)} {}
   constexpr vec(T s) : v{marlin::lane_value<T>(s), marlin::lane_value<T>(s)} {}
   constexpr vec(T a, T b) : v{marlin::lane_value<T>(a), marlin::lane_value<T>(b)} {}
   vec(packed_vec<T, 2> p);
@@ -396,6 +419,7 @@ struct vec<T, 2> {
 template <class T>
 struct vec<T, 3> {
   MARLIN_VECTOR(3)
+  constexpr vec(std::initializer_list<T> all) : v{marlin::listed(all, 0), marlin::listed(all, 1), marlin::listed(all, 2)} {}
   constexpr vec(T s) : v{marlin::lane_value<T>(s), marlin::lane_value<T>(s), marlin::lane_value<T>(s)} {}
   constexpr vec(T a, T b, T c) : v{marlin::lane_value<T>(a), marlin::lane_value<T>(b), marlin::lane_value<T>(c)} {}
   vec(vec<T, 2> a, T b) : v{a.v[0], a.v[1], marlin::lane_value<T>(b)} {}
@@ -410,6 +434,7 @@ struct vec<T, 3> {
 template <class T>
 struct vec<T, 4> {
   MARLIN_VECTOR(4)
+  constexpr vec(std::initializer_list<T> all) : v{marlin::listed(all, 0), marlin::listed(all, 1), marlin::listed(all, 2), marlin::listed(all, 3)} {}
   constexpr vec(T s) : v{marlin::lane_value<T>(s), marlin::lane_value<T>(s), marlin::lane_value<T>(s), marlin::lane_value<T>(s)} {}
   constexpr vec(T a, T b, T c, T d) : v{marlin::lane_value<T>(a), marlin::lane_value<T>(b), marlin::lane_value<T>(c), marlin::lane_value<T>(d)} {}
   vec(vec<T, 2> a, T b, T c) : v{a.v[0], a.v[1], marlin::lane_value<T>(b), marlin::lane_value<T>(c)} {}
@@ -425,6 +450,24 @@ struct vec<T, 4> {
   MARLIN_COMPONENT(w, a, 3)
   MARLIN_SWIZZLES_4
 };
+
+// Wider ones have no names and no components: subscripts, operators, conversions.
+#define MARLIN_WIDE(N)                                                      \
+  template <class T>                                                        \
+  struct vec<T, N> {                                                        \
+    MARLIN_VECTOR(N)                                                        \
+    vec(T s) : v(marlin_native(marlin::lane_value<T>(s))) {}                \
+    vec(vec<T, N / 2> a, vec<T, N / 2> b) {                                 \
+      for (int i = 0; i < N / 2; i++) v[i] = a.v[i], v[i + N / 2] = b.v[i]; \
+    }                                                                       \
+    vec(std::initializer_list<T> all) {                                     \
+      for (int i = 0; i < N; i++) v[i] = marlin::listed(all, size_t(i));    \
+    }                                                                       \
+    template <class... A, class = enable_if_t<sizeof...(A) == N - 2>>       \
+    vec(T a, T b, A... rest) : vec(std::initializer_list<T>{a, b, T(rest)...}) {} \
+  };
+MARLIN_WIDE(8)
+MARLIN_WIDE(16)
 
 #define MARLIN_PACKED_OPERATOR(OP)                                          \
   friend vec<T, marlin_size> operator OP(packed_vec a, packed_vec b) {      \
@@ -458,6 +501,10 @@ struct packed_vec<T, 2> {
   packed_vec(T s) : v{s, s} {}
   packed_vec(T a, T b) : v{a, b} {}
   packed_vec(vec<T, 2> a) : v{T(a.v[0]), T(a.v[1])} {}
+  template <class U, class = enable_if_t<!is_same_v<U, T>>>
+  explicit packed_vec(vec<U, 2> a) : packed_vec(vec<T, 2>(a)) {}
+  template <class U, class = enable_if_t<!is_same_v<U, T>>>
+  explicit packed_vec(packed_vec<U, 2> a) : packed_vec(vec<T, 2>(vec<U, 2>(a))) {}
   MARLIN_PACKED(2)
   MARLIN_SWIZZLES_2
 };
@@ -472,6 +519,10 @@ struct packed_vec<T, 3> {
   packed_vec(T s) : v{s, s, s} {}
   packed_vec(T a, T b, T c) : v{a, b, c} {}
   packed_vec(vec<T, 3> a) : v{T(a.v[0]), T(a.v[1]), T(a.v[2])} {}
+  template <class U, class = enable_if_t<!is_same_v<U, T>>>
+  explicit packed_vec(vec<U, 3> a) : packed_vec(vec<T, 3>(a)) {}
+  template <class U, class = enable_if_t<!is_same_v<U, T>>>
+  explicit packed_vec(packed_vec<U, 3> a) : packed_vec(vec<T, 3>(vec<U, 3>(a))) {}
   MARLIN_PACKED(3)
   MARLIN_SWIZZLES_3
 };
@@ -486,6 +537,10 @@ struct packed_vec<T, 4> {
   packed_vec(T s) : v{s, s, s, s} {}
   packed_vec(T a, T b, T c, T d) : v{a, b, c, d} {}
   packed_vec(vec<T, 4> a) : v{T(a.v[0]), T(a.v[1]), T(a.v[2]), T(a.v[3])} {}
+  template <class U, class = enable_if_t<!is_same_v<U, T>>>
+  explicit packed_vec(vec<U, 4> a) : packed_vec(vec<T, 4>(a)) {}
+  template <class U, class = enable_if_t<!is_same_v<U, T>>>
+  explicit packed_vec(packed_vec<U, 4> a) : packed_vec(vec<T, 4>(vec<U, 4>(a))) {}
   MARLIN_PACKED(4)
   MARLIN_SWIZZLES_4
 };
@@ -543,6 +598,14 @@ constexpr bool is_vector_v = is_vector<T>::value;
 template <class To, class From>
 constexpr To as_type(From x) {
   return __builtin_bit_cast(To, x);
+}
+
+// A value that the author promises to be the same for all threads.
+template <class T>
+using uniform = T;
+template <class T>
+constexpr T make_uniform(T x) {
+  return x;
 }
 
 template <class T, size_t N>
