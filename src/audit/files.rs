@@ -27,6 +27,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug)]
 struct Disk<'a> {
     root: &'a str,
+    include_dirs: &'a [PathBuf],
 }
 
 impl Files for Disk<'_> {
@@ -35,6 +36,8 @@ impl Files for Disk<'_> {
             return declared(path, from).or_else(|| declared(path, self.root));
         }
         let found = find(path, from).or_else(|| find(path, self.root));
+        let beyond = || self.include_dirs.iter().map(|d| d.join(path)).find(|p| p.is_file());
+        let found = found.or_else(beyond);
         found.and_then(|p| std::fs::read_to_string(p).ok())
     }
 }
@@ -149,7 +152,7 @@ pub fn trace_file(
     let name = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
-    let disk = Disk { root: &name };
+    let disk = Disk { root: &name, include_dirs: &settings.include_dirs };
     let composed = compose_foreign(&name, &text, defines, &disk).map_err(LowerError::from)?;
     let lowered = Lowered::new(composed)?;
     crate::lower::guard::deep(|| trace_wgsl(&lowered, settings, buffers))
@@ -179,7 +182,7 @@ pub fn audit_text(name: &str, text: &str, defines: &Defines, settings: &Settings
 
 /// Preprocesses where needed, then audits.
 fn audit_wgsl_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
-    let disk = Disk { root: name };
+    let disk = Disk { root: name, include_dirs: &settings.include_dirs };
     match compose_foreign(name, text, defines, &disk) {
         Ok(composed) => audit_composed(composed, settings),
         Err(e) => {

@@ -15,14 +15,17 @@ use crate::lower::{Composed, Defines};
 use crate::metal::{Clang, Ir, Place, Source, llvm_ir};
 
 /// Audits the kernels of Metal text. Without clang, or where clang refuses the text, the report has one row that
-/// says so. Threadgroups are 256 threads, in rows of 32 where a kernel looks at y, unless the settings say
-/// otherwise: in Metal the host decides.
+/// says so; where clang refuses some of the kernels, they have such rows and the others are analysed. Threadgroups are
+/// as large as `[[max_total_threads_per_threadgroup]]` allows, else 256 threads, in rows of 32 where a kernel looks at
+/// y, unless the settings say otherwise: in Metal the host decides.
 pub fn audit_metal(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
     let clang = match Clang::find() {
         Ok(clang) => clang,
         Err(e) => return not_analysed(name, "(file)", e.to_string()),
     };
     let mut source = Source::new(name, text);
+    source.include_dirs.clone_from(&settings.include_dirs);
+    source.clang_args.clone_from(&settings.clang_args);
     for (define, value) in defines.iter() {
         source = source.with_define(define, value);
     }
@@ -62,6 +65,13 @@ pub fn audit_ir(ir: &Ir, name: &str, text: &str, settings: &Settings) -> Report 
     let mut report = Report::default();
     for one in reports {
         report.merge(one);
+    }
+    for refused in &ir.refused {
+        let mut row = not_analysed(name, &refused.name, refused.reason.clone());
+        for kernel in row.kernels.iter_mut().filter(|_| refused.file == name) {
+            kernel.line = kernel.line.or(Some(refused.line));
+        }
+        report.merge(row);
     }
     let whole = Composed::verbatim(name, text);
     Suppressions::of_comments(text, &|byte| whole.locate(byte)).apply(&mut report.findings);

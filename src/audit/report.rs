@@ -247,6 +247,10 @@ pub struct Kernel {
     /// The line of the file at which that shows, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+    /// Invocations of a workgroup in x, y and z, by which its accesses were counted.
+    pub workgroup_size: Option<[u32; 3]>,
+    /// Whether the text leaves them to the host, so that they are a guess: then as many as the text allows, or 256.
+    pub workgroup_size_assumed: bool,
     /// Accesses found.
     pub accesses: usize,
     /// Accesses with a verdict.

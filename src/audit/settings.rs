@@ -1,6 +1,7 @@
-//! What the auditor is told about the machine and the dispatch.
+//! What the auditor is told about the machine, the dispatch, and how text is read.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::target::Target;
 use crate::memory::BankModel;
@@ -25,6 +26,10 @@ pub struct Settings {
     pub values: BTreeMap<String, i64>,
     /// The same that are no integers.
     pub floats: BTreeMap<String, f64>,
+    /// Folders for included files, after the file's own.
+    pub include_dirs: Vec<PathBuf>,
+    /// More arguments for the preprocessor of Metal text, clang's.
+    pub clang_args: Vec<String>,
 }
 
 impl Default for Settings {
@@ -45,6 +50,8 @@ impl Settings {
             budget: 1 << 18,
             values: BTreeMap::new(),
             floats: BTreeMap::new(),
+            include_dirs: Vec::new(),
+            clang_args: Vec::new(),
         }
     }
 

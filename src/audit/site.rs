@@ -160,6 +160,10 @@ pub(crate) struct Walked {
     pub(crate) guards: HashMap<AtomId, Vec<Value>>,
     /// Names of values that were asked for: what the settings can give.
     pub(crate) parameters: BTreeSet<String>,
+    /// Invocations of a workgroup in x, y and z.
+    pub(crate) workgroup: [u32; 3],
+    /// Whether the text leaves them to the host, which was not asked.
+    pub(crate) workgroup_assumed: bool,
     /// Counts that other kernels of the file have made.
     pub(crate) memo: Arc<Memo>,
     /// Operations on lanes that the counts of this kernel's accesses have taken.

@@ -29,6 +29,13 @@ pub(crate) struct AuditArgs {
     /// A name for the preprocessor.
     #[arg(short = 'D', value_name = "NAME[=VALUE]")]
     define: Vec<String>,
+    /// A folder for included files, after the file's own. Metal's headers are looked for above and beside the file too,
+    /// up to the project's root.
+    #[arg(short = 'I', long = "include", value_name = "DIR")]
+    include: Vec<PathBuf>,
+    /// An argument for the preprocessor of Metal text, clang's: `--clang-arg=-DNAME`.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    clang_arg: Vec<String>,
     /// Replaces the workgroup size of the kernels.
     #[arg(long, value_name = "X,Y,Z")]
     workgroup_size: Option<String>,
@@ -231,6 +238,13 @@ fn settings(args: &AuditArgs) -> Result<Settings, Failure> {
         }
         settings.subgroup_size = n;
     }
+    for dir in &args.include {
+        if !dir.is_dir() {
+            return Err(Failure::new(format!("-I {}: is no folder", dir.display())));
+        }
+    }
+    settings.include_dirs.clone_from(&args.include);
+    settings.clang_args.clone_from(&args.clang_arg);
     if let Some(points) = args.budget {
         settings.budget = points.max(1);
     }

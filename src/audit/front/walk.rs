@@ -18,6 +18,8 @@ pub(super) struct Walk<'a> {
     pub(super) guards: HashMap<AtomId, Vec<Value>>,
     /// Invocations of a workgroup in x, y and z.
     pub(super) workgroup: [u32; 3],
+    /// Whether that is a guess.
+    pub(super) workgroup_assumed: bool,
     pub(super) group_ids: [Value; 3],
     /// Conditions under which lanes are here, outermost first.
     pub(super) conditions: Vec<Value>,
@@ -56,6 +58,7 @@ impl<'a> Walk<'a> {
             sites: Vec::new(),
             guards: HashMap::new(),
             workgroup,
+            workgroup_assumed: false,
             group_ids,
             conditions: Vec::new(),
             enclosing,
@@ -68,9 +71,9 @@ impl<'a> Walk<'a> {
 
     /// What was found, for the classifier.
     pub(super) fn finish(self, name: String) -> Walked {
-        let Self { alg: algebra, sites, guards, asked: parameters, .. } = self;
+        let Self { alg: algebra, sites, guards, asked: parameters, workgroup, workgroup_assumed, .. } = self;
         let (memo, spent) = Default::default();
-        Walked { name, algebra, sites, guards, parameters, memo, spent }
+        Walked { name, algebra, sites, guards, parameters, workgroup, workgroup_assumed, memo, spent }
     }
 
     pub(super) fn push_site(&mut self, site: RawSite) {

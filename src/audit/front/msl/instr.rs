@@ -11,11 +11,21 @@ use crate::memory::{AccessKind, Space};
 /// Most buffers that one pointer may lead to.
 const MOST_ALTERNATIVES: usize = 8;
 
+/// Globals of another module: see `metal::ir`.
+const CONSTANT_PREFIX: &str = "marlin_constant.";
+const DEFINED_PREFIX: &str = "marlin_constant_defined.";
+
 impl Pointer {
     fn is_followed(&self) -> bool {
         !matches!(
             self.base,
-            Base::Unknown(_) | Base::Private(_) | Base::Exchange | Base::Table | Base::Texture
+            Base::Unknown(_)
+                | Base::Private(_)
+                | Base::Exchange
+                | Base::Table
+                | Base::Constant(_)
+                | Base::Defined(_)
+                | Base::Texture
         )
     }
 }
@@ -24,8 +34,11 @@ impl Walker<'_> {
     pub(super) fn operand(&mut self, o: &Operand) -> Val {
         match o {
             Operand::Local(name) => self.values[*name as usize].clone().unwrap_or(Val::Other(None)),
-            Operand::Global(_) => {
-                Val::Pointer(Pointer { base: Base::Table, offset: Value::int(0), record: None, within: None })
+            Operand::Global(name) => {
+                let constant = name.strip_prefix(CONSTANT_PREFIX).map(Rc::from).map(Base::Constant);
+                let defined = name.strip_prefix(DEFINED_PREFIX).map(Rc::from).map(Base::Defined);
+                let base = constant.or(defined).unwrap_or(Base::Table);
+                Val::Pointer(Pointer { base, offset: Value::int(0), record: None, within: None })
             }
             Operand::Int(v) => Val::Int(Value::int(*v)),
             Operand::Zero => Val::Int(Value::int(0)),
@@ -480,6 +493,19 @@ impl Walker<'_> {
                 let why = differs.map(|_| "values loaded from a constant table".into());
                 self.unknown(ty, why)
             }
+            Base::Constant(name) => {
+                let v = self.walk.parameter(name);
+                match ty {
+                    Ty::Int(bits) if *bits > 1 => Val::Int(v),
+                    _ => self.unknown(ty, None),
+                }
+            }
+            // One that has a value is defined.
+            Base::Defined(name) => {
+                self.walk.parameter(name);
+                let given = self.walk.settings.number_of(name).is_some();
+                Val::Int(if given { Value::int(1) } else { self.walk.flag(&format!("`{name}` is defined")) })
+            }
             Base::Unknown(why) => {
                 let why = why.clone().or(differs);
                 self.unknown(ty, why)
@@ -526,7 +552,12 @@ impl Walker<'_> {
                 Space::Storage,
                 Place::Unknown(why.as_deref().unwrap_or("a pointer that could not be followed").into()),
             ),
-            Base::Private(_) | Base::Exchange | Base::Table | Base::Either(_) => return,
+            Base::Private(_)
+            | Base::Exchange
+            | Base::Table
+            | Base::Constant(_)
+            | Base::Defined(_)
+            | Base::Either(_) => return,
         };
         let assumed = match &place {
             Place::Offset(v) if !self.assumed.is_empty() => {

@@ -57,6 +57,10 @@ enum Base {
     Either(Rc<Vec<(Value, Pointer)>>),
     /// A constant table of the program.
     Table,
+    /// A function constant, by name.
+    Constant(Rc<str>),
+    /// Whether a function constant is given a value.
+    Defined(Rc<str>),
     Unknown(Option<Rc<str>>),
 }
 
@@ -93,9 +97,13 @@ struct Walker<'a> {
     assumed: Vec<(std::ops::Range<usize>, String)>,
 }
 
-/// The size of threadgroups that a host is taken to choose: 256 threads, in rows of a simdgroup where the kernel
-/// looks at y.
-fn usual_workgroup(function: &Function) -> [u32; 3] {
+/// Threads of a threadgroup where the text sets no bound.
+const USUAL_THREADS: u32 = 256;
+
+/// The size of threadgroups that a host is taken to choose: as many threads as the text allows, else 256, in rows of a
+/// simdgroup where the kernel looks at y.
+fn usual_workgroup(function: &Function, most: Option<u32>) -> [u32; 3] {
+    let threads = most.filter(|n| (1..=1024).contains(n)).unwrap_or(USUAL_THREADS);
     let mut used = [false; 3];
     for block in &function.blocks {
         for i in &block.code {
@@ -108,12 +116,13 @@ fn usual_workgroup(function: &Function) -> [u32; 3] {
             }
         }
     }
-    if used[2] {
-        [32, 4, 2]
-    } else if used[1] {
-        [32, 8, 1]
+    let rows = threads / 32;
+    if used[2] && rows >= 4 && rows.is_multiple_of(2) {
+        [32, rows / 2, 2]
+    } else if (used[1] || used[2]) && rows >= 2 {
+        [32, rows, 1]
     } else {
-        [256, 1, 1]
+        [threads, 1, 1]
     }
 }
 
@@ -136,9 +145,11 @@ pub(in crate::audit) fn walk(
         .get(&crate::metal::symbol(n))
         .ok_or_else(|| "the kernel is not in the compiled module".to_string())?;
     let cfg = Cfg::new(function).ok_or_else(|| "its control flow is not made of plain loops".to_string())?;
-    let workgroup = settings.workgroup_size.unwrap_or_else(|| usual_workgroup(function));
-    let state = Walk::new(settings, workgroup, "threadgroup_position")
+    let most = ir.kernels.get(n).and_then(|k| k.max_threads);
+    let workgroup = settings.workgroup_size.unwrap_or_else(|| usual_workgroup(function, most));
+    let mut state = Walk::new(settings, workgroup, "threadgroup_position")
         .map_err(|total| format!("a threadgroup of {total} threads"))?;
+    state.workgroup_assumed = settings.workgroup_size.is_none();
     let mut w = Walker {
         module,
         function,
