@@ -66,7 +66,7 @@ impl Suppressions {
         out
     }
 
-    /// `// marlin: allow(rule) reason`: covers its own line and the next.
+    /// `// marlin: allow(rule) reason`: alone on a line it covers the next one too, after code only that code's line.
     pub(crate) fn of_comments(text: &str, locate: &dyn Fn(u32) -> Location) -> Self {
         let mut out = Vec::new();
         let mut from = 0;
@@ -74,11 +74,13 @@ impl Suppressions {
             from = at + 1;
             let rest = &text[at + "// marlin: allow(".len()..];
             let Some(end) = rest.find(')').filter(|&e| !rest[..e].contains('\n')) else { continue };
+            let line = text[..at].rfind('\n').map_or(0, |n| n + 1);
+            let alone = text[line..at].trim().is_empty();
             for rule in rest[..end].split(',') {
                 let place = locate(at as u32);
                 out.push(Suppression {
                     rule: rule.trim().trim_start_matches("marlin.").to_string(),
-                    scope: Scope::Lines(place.file.clone(), place.line, place.line + 1),
+                    scope: Scope::Lines(place.file.clone(), place.line, place.line + u32::from(alone)),
                     at: label(place, end + "// marlin: allow()".len()),
                     used: false,
                 });

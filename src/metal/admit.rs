@@ -430,8 +430,13 @@ mod tests {
     use crate::metal::location::Locations;
 
     fn refused(text: &str) -> Vec<String> {
-        let ir =
-            Ir { text: text.to_owned(), kernels: vec![], variables: vec![], locations: Locations::default() };
+        let ir = Ir {
+            text: text.to_owned(),
+            locations: Locations::default(),
+            kernels: vec![],
+            variables: vec![],
+            refused: vec![],
+        };
         admit(&ir).err().unwrap_or_default().into_iter().map(|d| d.message).collect()
     }
 

@@ -56,7 +56,29 @@ fn preprocess_with(clang: &Clang, source: &Source, found: &[PathBuf]) -> Result<
     let output = run(clang, args, &input)?;
     succeeded(clang, &output, Step::Preprocess, &[])?;
     String::from_utf8(output.stdout)
+        .map(|text| without_macros_in_pragmas(&text))
         .map_err(|_| vec![Diagnostic::error(Step::Preprocess, "the text is not UTF-8")])
+}
+
+/// How far a loop is unrolled may be an expression with macros in it, which the preprocessor leaves as they are. For
+/// what a kernel does it means nothing: such a loop asks for unrolling only.
+fn without_macros_in_pragmas(text: &str) -> String {
+    let count = |line: &str| {
+        let pragma = line.trim_start().strip_prefix("#pragma")?.trim_start();
+        let argument =
+            pragma.strip_prefix("unroll").or_else(|| pragma.strip_prefix("clang loop unroll_count"))?;
+        let inner = argument.trim().trim_start_matches('(').trim_end_matches(')').trim();
+        let plain = inner.is_empty() || inner.bytes().all(|b| b.is_ascii_digit());
+        (!plain && inner.contains(|c: char| c.is_ascii_alphanumeric())).then_some(())
+    };
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        match count(line) {
+            Some(()) => out.push_str("#pragma unroll\n"),
+            None => out.push_str(line),
+        }
+    }
+    out
 }
 
 /// Rewrites preprocessed text to what clang compiles.

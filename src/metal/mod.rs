@@ -61,9 +61,9 @@ pub use instrument::{Op, Site};
 pub use ir::{Ir, llvm_ir, llvm_ir_of, symbol};
 pub use location::{Locations, Place, dbg_id};
 pub use rewrite::{MAX_THREADGROUP_BYTES, ThreadgroupVariable};
-pub use salvage::Refused;
 pub use run::{
     Bound, Data, Fault, FaultKind, Memory, Program, Run, RunError, RunOptions, SiteTraffic, Tenths, Texture,
 };
+pub use salvage::Refused;
 pub use signature::{Binding, Kernel, Param, Space};
 pub use source::Source;

@@ -111,6 +111,8 @@ pub(super) fn rewrite_tokens(
         edits: Vec::new(),
         templates: HashMap::new(),
         seen: HashMap::new(),
+        classes: classes(tokens),
+        generic: templates(tokens, declarations),
         specialized: Specialized::default(),
         out: Rewritten::default(),
     };
@@ -136,6 +138,10 @@ pub(super) struct Rewriter<'a> {
     templates: HashMap<String, Template>,
     /// Declarations without their address spaces, and the text of the one that stays.
     seen: HashMap<String, String>,
+    /// Names of classes, by which constructors are known.
+    classes: HashSet<&'a str>,
+    /// Tokens that begin and end each template.
+    generic: Vec<Range<usize>>,
     /// Function constants.
     pub(super) specialized: Specialized,
     pub(super) out: Rewritten,
@@ -291,7 +297,7 @@ impl Rewriter<'_> {
             return false;
         }
         let kind = if matches!(d.shape, Shape::Function { .. }) { "body" } else { "no body" };
-        let key = format!("{}|{kind}|{}", d.scope, key_without_spaces(t, d));
+        let key = format!("{}|{kind}|{}", d.scope, key_without_spaces(t, d, &self.classes));
         let text = t.join(d.start..d.header_end);
         match self.seen.get(&key) {
             Some(first) => *first != text,
@@ -401,11 +407,18 @@ impl Rewriter<'_> {
                         self.edits.push((token.start..token.end, format!("bfloat({number}f)")));
                     } else if word.ends_with('H') {
                         self.edits.push((token.end - 1..token.end, "h".to_owned()));
+                    } else if is_plain_float(&lower) && self.generic.iter().any(|r| r.contains(&i)) {
+                        // Clang reads it as a float, but forgets that when it instantiates a template.
+                        self.edits.push((token.end..token.end, "f".to_owned()));
                     }
                 }
                 Kind::Identifier if word == "constant" && self.mode.dialect == Dialect::Cxx => {
-                    // A member function that is `const` already.
-                    if i > 1 && t.is(i - 1, "const") && t.is(i - 2, ")") {
+                    // A member function that is `const` already, or a constructor, which can't be.
+                    let is_const = i > 1 && t.is(i - 1, "const") && t.is(i - 2, ")");
+                    let of_constructor = i > 1
+                        && t.is(i - 1, ")")
+                        && t.before_parenthesis(i - 1).is_some_and(|n| is_constructor(t, n, &self.classes));
+                    if is_const || of_constructor {
                         self.blank(i, i + 1);
                     }
                 }
@@ -545,7 +558,8 @@ fn after_bounds(t: &Tokens, mut i: usize, end: usize) -> usize {
 }
 
 /// A header's tokens with address spaces out and `constant` read as `const`, each `const` once per parameter.
-fn key_without_spaces(t: &Tokens, d: &Declaration) -> String {
+fn key_without_spaces(t: &Tokens, d: &Declaration, classes: &HashSet<&str>) -> String {
+    let constructor = callable(t, d).is_some_and(|c| is_constructor(t, c.identifier, classes));
     let open = callable(t, d).map(|c| c.open).filter(|&o| o < d.header_end);
     let mut words: Vec<String> = Vec::new();
     let stop = open.unwrap_or(d.header_end);
@@ -566,7 +580,7 @@ fn key_without_spaces(t: &Tokens, d: &Declaration) -> String {
         words.extend(
             qualifiers().filter(|&i| !is_space(t.str(i)) && !t.is(i, "const")).map(|i| t.str(i).into()),
         );
-        if qualifiers().any(|i| t.is(i, "const") || t.is(i, "constant")) {
+        if !constructor && qualifiers().any(|i| t.is(i, "const") || t.is(i, "constant")) {
             words.push("const".into());
         }
     }
@@ -575,6 +589,39 @@ fn key_without_spaces(t: &Tokens, d: &Declaration) -> String {
 
 fn is_space(word: &str) -> bool {
     matches!(word, "device" | "constant" | "threadgroup" | "thread")
+}
+
+/// What follows `struct` and `class`.
+fn classes<'a>(t: &Tokens<'a>) -> HashSet<&'a str> {
+    let all = 1..t.list.len();
+    all.filter(|&i| t.is_identifier(i) && matches!(t.str(i - 1), "struct" | "class"))
+        .map(|i| t.str(i))
+        .collect()
+}
+
+/// The outermost templates, in order.
+fn templates(t: &Tokens, declarations: &[Declaration]) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for d in declarations.iter().filter(|d| t.is(d.start, "template") && t.is(d.start + 1, "<")) {
+        if found.last().is_none_or(|last| d.start >= last.end) {
+            found.push(d.start..d.end);
+        }
+    }
+    found
+}
+
+/// Whether the function whose name is token `i` is a constructor: named as a class, without a type before it.
+fn is_constructor(t: &Tokens, i: usize, classes: &HashSet<&str>) -> bool {
+    let before = if i == 0 { "" } else { t.str(i - 1) };
+    let own = matches!(before, "constexpr" | "inline" | "explicit" | ";" | "}" | "{" | ">" | ":" | "]" | ")");
+    own && classes.contains(t.str(i))
+}
+
+/// A literal with a point or an exponent and no suffix.
+fn is_plain_float(lower: &str) -> bool {
+    let hexadecimal = lower.starts_with("0x");
+    let fractional = if hexadecimal { lower.contains('p') } else { lower.contains(['.', 'e']) };
+    fractional && lower.ends_with(|c: char| c.is_ascii_digit() || c == '.')
 }
 
 /// Declares the swizzles that the text names, and only those: all of them would cost more time than the text.
@@ -618,6 +665,22 @@ impl Tokens<'_> {
             }
         }
         true
+    }
+
+    /// The token before the `(` that the `)` at token `close` closes.
+    fn before_parenthesis(&self, close: usize) -> Option<usize> {
+        let mut depth = 0usize;
+        for i in (0..=close).rev() {
+            match self.str(i) {
+                ")" => depth += 1,
+                "(" => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return i.checked_sub(1);
+            }
+        }
+        None
     }
 
     /// The first token of the statement that token `ix` is in.

@@ -1,6 +1,6 @@
 //! Metal kernels rebuilt small from public reports: what the auditor makes of the compiled text, in the author's words.
 
-use wgpu_marlin::audit::{Pattern, Report, Settings, Severity, Site, audit_metal};
+use wgpu_marlin::audit::{Pattern, Report, Request, Settings, Severity, Site, audit_metal, run};
 use wgpu_marlin::lower::Defines;
 
 fn audit(name: &str) -> Option<Report> {
@@ -124,4 +124,158 @@ fn a_bitonic_sort_in_workgroup_memory_is_followed() {
     let own: Vec<_> = report.sites.iter().filter(|s| s.buffer == "threadgroup(0)").collect();
     assert!(own.iter().all(|s| s.pattern != Pattern::Unknown), "{own:?}");
     assert!(report.findings.iter().any(|f| f.code == "scattered" && f.message.contains("`a`")));
+}
+
+#[test]
+fn text_as_its_author_published_it_is_taken() {
+    // The fixture, its kernels, and accesses to buffers of which all are classified.
+    let all = [
+        ("address_space_overload", 1, 4),
+        ("bf16_overload", 1, 2),
+        ("bfloat_math", 1, 2),
+        ("fc_expr", 1, 2),
+        ("fc_expression", 1, 2),
+        ("fc_no_space", 1, 2),
+        ("fc_values", 3, 6),
+        ("mb2", 1, 1),
+        ("os_log", 1, 1),
+        ("simd_names", 1, 1),
+        ("threadgroup_init", 1, 2),
+        ("uniform_type", 1, 2),
+        ("vec_brace", 1, 1),
+        ("project/proj/sub/include_root", 1, 2),
+    ];
+    for (name, kernels, at_least) in all {
+        let Some(report) = audit_where_it_is(name) else { return };
+        let analysed = report.kernels.iter().filter(|k| k.analysed).count();
+        assert_eq!((analysed, report.kernels.len()), (kernels, kernels), "{name}: {:?}", report.kernels);
+        let n = report.sites.iter().filter(|s| s.is_classified()).count();
+        assert!(n >= at_least && n == report.sites.len(), "{name}: {:?}", report.sites);
+    }
+}
+
+/// The fixture as a file in its folder.
+fn audit_where_it_is(name: &str) -> Option<Report> {
+    crate::metal::clang(name)?;
+    let path = format!("{}/tests/fixtures/audit/published/{name}.metal", env!("CARGO_MANIFEST_DIR"));
+    let request = Request { paths: vec![path.into()], ..Request::default() };
+    Some(run(&request).expect("a readable fixture"))
+}
+
+#[test]
+fn function_constants_are_unknown_until_given() {
+    let Some(report) = audit("fc_values") else { return };
+    // Both arms of what the constant decides.
+    let stores = |r: &Report| r.sites.iter().filter(|s| s.kernel == "k" && s.buffer == "o").count();
+    assert!(stores(&report) >= 1);
+    assert_eq!(site(&report, "k", "p").stride_symbol.as_deref(), Some("4·width"));
+    assert_eq!(worst(&report, "k"), Some(Severity::Info));
+    assert_eq!(site(&report, "with_default", "p").stride_bytes, Some(128));
+    let text = include_str!("../fixtures/audit/published/fc_values.metal");
+    let given = |values: &[(&str, f64)]| {
+        let mut settings = Settings::default();
+        values.iter().for_each(|(name, value)| settings.set(name, *value));
+        audit_metal("fc_values.metal", text, &Defines::new(), &settings)
+    };
+    let wide = given(&[("width", 64.0)]);
+    for kernel in ["k", "always", "with_default"] {
+        assert_eq!(site(&wide, kernel, "p").stride_bytes, Some(256), "{kernel}");
+    }
+    let plain = given(&[("fancy", 0.0)]);
+    assert!(!plain.sites.iter().any(|s| s.kernel == "k" && s.buffer == "p"), "the arm is not reached");
+    for name in ["width", "fancy"] {
+        assert!(report.parameters.contains(name), "{name} can be given: {:?}", report.parameters);
+    }
+}
+
+#[test]
+fn a_comment_after_code_suppresses_that_line_only() {
+    let Some(report) = audit("sup_trailing") else { return };
+    let lines: Vec<_> = report.findings.iter().filter_map(|f| f.place().map(|l| (f.code, l.line))).collect();
+    assert_eq!(lines, [("strided", 8)], "{:?}", report.findings);
+}
+
+#[test]
+fn the_threadgroup_is_as_large_as_the_text_allows_and_said() {
+    if crate::metal::clang("max_threads").is_none() {
+        return;
+    }
+    let text = "#include <metal_stdlib>
+using namespace metal;
+constant constexpr int WAVES = 2;
+[[max_total_threads_per_threadgroup(WAVES * 32)]]
+kernel void bound(device float* o [[buffer(0)]], uint l [[thread_index_in_threadgroup]]) { o[l] = 1; }
+kernel void free(device float* o [[buffer(0)]], uint2 t [[thread_position_in_threadgroup]]) { o[t.y * 32 + t.x] = 1; }
+";
+    let report = audit_metal("sizes.metal", text, &Defines::new(), &Settings::default());
+    let size = |name: &str| {
+        let kernel = report.kernels.iter().find(|k| k.name == name).expect("a row");
+        (kernel.workgroup_size, kernel.workgroup_size_assumed)
+    };
+    assert_eq!(size("bound"), (Some([64, 1, 1]), true));
+    assert_eq!(size("free"), (Some([32, 8, 1]), true));
+    assert!(report.summary().contains("threadgroups of 32 × 8 × 1 are assumed"), "{}", report.summary());
+    let settings = Settings { workgroup_size: Some([16, 1, 1]), ..Settings::default() };
+    let report = audit_metal("sizes.metal", text, &Defines::new(), &settings);
+    assert!(report.kernels.iter().all(|k| k.workgroup_size == Some([16, 1, 1]) && !k.workgroup_size_assumed));
+    assert!(!report.summary().contains("assumed"));
+}
+
+#[test]
+fn kernels_that_are_refused_are_named_beside_those_that_are_not() {
+    if crate::metal::clang("refused").is_none() {
+        return;
+    }
+    let text = "#include <metal_stdlib>
+#include <MetalPerformancePrimitives/MetalPerformancePrimitives.h>
+using namespace metal;
+kernel void fine(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]]) { o[i] = 1; }
+kernel void tensors(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+    constexpr auto d = mpp::tensor_ops::matmul2d_descriptor(8, 8, 8);
+    o[i] = d.m;
+}
+kernel void slip(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]]) { o[i] = nothing; }
+";
+    let report = audit_metal("part.metal", text, &Defines::new(), &Settings::default());
+    let row = |name: &str| report.kernels.iter().find(|k| k.name == name).expect("a row");
+    assert!(row("fine").analysed);
+    let reason = |name: &str| row(name).reason.clone().unwrap_or_default();
+    assert!(reason("tensors").contains("MetalPerformancePrimitives"), "{}", reason("tensors"));
+    assert!(reason("slip").contains("nothing"), "{}", reason("slip"));
+    assert_eq!((row("tensors").line, row("slip").line), (Some(5), Some(9)));
+}
+
+#[test]
+fn what_public_libraries_write_compiles() {
+    if crate::metal::clang("shapes").is_none() {
+        return;
+    }
+    // Constructors by address space, literals in templates, macros in loop pragmas, a program's own `dot` and
+    // `is_empty`.
+    let text = "#include <metal_stdlib>
+using namespace metal;
+#define MOST(a, b) ((a) < (b) ? (a) : (b))
+namespace metal { template <typename T> struct is_empty : metal::bool_constant<__is_empty(T)> {}; }
+template <typename T> inline float dot(T a, T b) { return a * b; }
+template <typename T> struct pair_of {
+  T a, b;
+  constexpr pair_of(T x) thread : a(x), b(x) {}
+  constexpr pair_of(T x) threadgroup : a(x), b(x) {}
+  constexpr pair_of(T x) device : a(x), b(x) {}
+  constexpr pair_of(T x) constant : a(x), b(x) {}
+  T sum() const thread { return a + b; }
+  T sum() const constant { return a + b; }
+};
+template <typename T> kernel void k(device T* o [[buffer(0)]], constant int& n [[buffer(1)]], uint i [[thread_position_in_grid]]) {
+  float2 v = float2(o[i]);
+  float s = pair_of<float>(1.0).sum() + dot(v, v) + dot(2.0, 3.0);
+#pragma unroll (MOST(4, 2 * 4))
+  for (int j = 0; j < 4; ++j) s += fmax(0, fmin(1, s / 6 + 0.5));
+  o[i] = T(s);
+}
+template [[host_name(\"kf\")]] kernel void k<float>(device float*, constant int&, uint);
+template [[host_name(\"kh\")]] kernel void k<half>(device half*, constant int&, uint);
+";
+    let report = audit_metal("shapes.metal", text, &Defines::new(), &Settings::default());
+    assert!(report.kernels.iter().all(|k| k.analysed) && report.kernels.len() == 2, "{:?}", report.kernels);
 }

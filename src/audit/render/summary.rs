@@ -39,6 +39,11 @@ fn summary(report: &Report) -> String {
                 plural(*infos, "note"),
             )),
         }
+        if let Some([x, y, z]) = k.workgroup_size.filter(|_| k.workgroup_size_assumed) {
+            out.push_str(&format!(
+                "  threadgroups of {x} × {y} × {z} are assumed: the host decides, `--workgroup-size X,Y,Z` says what it does\n"
+            ));
+        }
         for (when, bytes) in [("workgroup", &k.per_workgroup), ("dispatch", &k.per_dispatch)] {
             let Some(b) = bytes.as_ref().filter(|b| b.asked_bytes > 0.0) else { continue };
             let uncounted = match b.uncounted {

@@ -299,10 +299,15 @@ MARLIN_VECTORIZE_3(fma)
 // ---- geometric --------------------------------------------------------------------------------------
 
 template <class T, int N>
-inline T dot(vec<T, N> a, marlin::same_t<vec<T, N>> b) {
+inline T dot(vec<T, N> a, vec<T, N> b) {
   T sum = T(a.v[0] * b.v[0]);
   for (int i = 1; i < N; i++) sum = T(sum + T(a.v[i] * b.v[i]));
   return sum;
+}
+// Beside it, what converts; two vectors of a type prefer the other, also to a program's own `dot(T, T)`.
+template <class T, int N>
+inline T dot(vec<T, N> a, marlin::same_t<vec<T, N>> b) {
+  return dot<T, N>(a, vec<T, N>(b));
 }
 template <class T, int N>
 inline T length_squared(vec<T, N> a) {

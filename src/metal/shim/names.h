@@ -192,6 +192,14 @@ template <class T>
 inline T __metal_simd_shuffle_and_fill_down(T x, T fill, ushort by, ushort) {
   return metal::simd_shuffle_and_fill_down(x, fill, by);
 }
+// Of the bits, where there is no such operator.
+#define MARLIN_DEFINE(F)                                                    \
+  inline float __metal_##F(float x) { return metal::as_type<float>(metal::F(metal::as_type<uint>(x))); } \
+  inline half __metal_##F(half x) { return metal::as_type<half>(metal::F(metal::as_type<ushort>(x))); }
+MARLIN_DEFINE(simd_and)
+MARLIN_DEFINE(simd_or)
+MARLIN_DEFINE(simd_xor)
+#undef MARLIN_DEFINE
 inline ushort __metal_get_thread_index_in_simdgroup(ushort) { return ushort(marlin_thread_index_in_simdgroup()); }
 inline ushort __metal_get_simdgroup_size(ushort) { return ushort(marlin_threads_per_simdgroup()); }
 

@@ -162,8 +162,6 @@ struct is_class : bool_constant<__is_class(T)> {};
 template <class T>
 struct is_enum : bool_constant<__is_enum(T)> {};
 template <class T>
-struct is_empty : bool_constant<__is_empty(T)> {};
-template <class T>
 struct is_void : bool_constant<__is_void(T)> {};
 template <class T>
 struct is_trivially_copyable : bool_constant<__is_trivially_copyable(T)> {};
@@ -206,8 +204,6 @@ template <class T>
 constexpr bool is_unsigned_v = is_unsigned<T>::value;
 template <class T>
 constexpr bool is_pointer_v = is_pointer<T>::value;
-template <class T>
-constexpr bool is_empty_v = is_empty<T>::value;
 template <class A, class B>
 constexpr bool is_convertible_v = is_convertible<A, B>::value;
 template <class T, class... A>
