@@ -110,7 +110,10 @@ impl Rewriter<'_> {
                 init.push_str(t.str(i));
                 i += 1;
             }
-            init.push(' ');
+            // `&&` is two tokens side by side.
+            if t.list[i - 1].end != t.list[i].start {
+                init.push(' ');
+            }
         }
         // Whatever names it outside a function still finds a declaration.
         let declared = if ty == "auto" { String::new() } else { format!("extern const {ty} {text}") };

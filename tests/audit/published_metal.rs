@@ -266,12 +266,14 @@ template <typename T> struct pair_of {
   T sum() const thread { return a + b; }
   T sum() const constant { return a + b; }
 };
+constant bool wide [[function_constant(3)]];
+constant float share = is_function_constant_defined(wide) && wide ? 0.5 : 0.25h;
 template <typename T> kernel void k(device T* o [[buffer(0)]], constant int& n [[buffer(1)]], uint i [[thread_position_in_grid]]) {
   float2 v = float2(o[i]);
   float s = pair_of<float>(1.0).sum() + dot(v, v) + dot(2.0, 3.0);
 #pragma unroll (MOST(4, 2 * 4))
   for (int j = 0; j < 4; ++j) s += fmax(0, fmin(1, s / 6 + 0.5));
-  o[i] = T(s);
+  o[i] = T(s * share);
 }
 template [[host_name(\"kf\")]] kernel void k<float>(device float*, constant int&, uint);
 template [[host_name(\"kh\")]] kernel void k<half>(device half*, constant int&, uint);
