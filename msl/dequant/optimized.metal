@@ -2,10 +2,11 @@
 // THREADS per threadgroup. A run is 8 half or 4 float.
 #include <metal_stdlib>
 using namespace metal;
+#define RUNS 1
 #include "common/weights.metal"
 
 struct Params {
-    uint n_words;
+    uint n_eights;
     float tensor_scale;
 };
 
@@ -21,31 +22,33 @@ constant uint RUN_GROUP_SHIFT = GROUP_SHIFT - 2;
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
-    device const uint* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device Run* dequantized [[buffer(3)]],
+    device const Words* words [[buffer(1)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device Run* dequantized [[buffer(SLOT(3))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(4)]],
+    device const uint* zero_points [[buffer(SLOT(4))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
     uint3 groups [[threadgroups_per_grid]],
     uint thread_ix [[thread_index_in_threadgroup]]
 ) {
-    const uint n_runs = params.n_words << WORD_SHIFT;
+    const uint n_runs = params.n_eights << WORD_SHIFT;
     const uint first = (group.y * groups.x + group.x) * (STEPS * THREADS) + thread_ix;
     if (first >= n_runs) {
         return;
     }
 
     // Load. Runs beyond the end are loaded as the last one, and not stored.
-    uint word[STEPS];
+    Codes codes[STEPS];
     float scale[STEPS];
     float zero[STEPS];
 #pragma clang loop unroll(full)
     for (uint s = 0; s < STEPS; s++) {
         const uint run = min(first + s * THREADS, n_runs - 1);
-        word[s] = words[run >> WORD_SHIFT];
-        scale[s] = load_scale(scales, run >> RUN_GROUP_SHIFT) * params.tensor_scale;
+        codes[s] = load_chunk(words, run >> WORD_SHIFT).run[0];
+        scale[s] = LOAD_SCALE(run >> RUN_GROUP_SHIFT) * params.tensor_scale;
         zero[s] = LOAD_ZERO_POINT(run >> RUN_GROUP_SHIFT);
     }
 
@@ -55,14 +58,14 @@ kernel void main_(
         const uint run = first + s * THREADS;
         if (run < n_runs) {
             const float4 factor = scale[s] * (CODE_SCALE / IN_PLACE);
+            const Eight eight = decode_eight(codes[s], zero[s]);
 #if OUT_F16
-            const Eight codes = decode_eight(word[s], zero[s]);
-            const half4 low = half4(codes.low * factor);
-            const half4 high = half4(codes.high * factor);
+            const half4 low = half4(eight.low * factor PLUS_BIAS(zero[s] * params.tensor_scale));
+            const half4 high = half4(eight.high * factor PLUS_BIAS(zero[s] * params.tensor_scale));
             dequantized[run] = uint4(as_type<uint2>(low), as_type<uint2>(high));
 #else
-            const Eight codes = decode_eight(word[s] >> (16 * (run & 1)), zero[s]);
-            dequantized[run] = codes.low * factor;
+            const float4 four = (run & 1) ? eight.high : eight.low;
+            dequantized[run] = four * factor PLUS_BIAS(zero[s] * params.tensor_scale);
 #endif
         }
     }

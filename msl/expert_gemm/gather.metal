@@ -27,13 +27,15 @@ struct Params {
 kernel void main_(
     constant Params& params [[buffer(0)]],
     device const uint* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const X_ELEM* x [[buffer(3)]],
-    device const uint* expert_ids [[buffer(4)]],
-#if WEIGHTED
-    device const float* probabilities [[buffer(5)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
 #endif
-    device Y_ELEM* y [[buffer(Y_SLOT)]],
+    device const X_ELEM* x [[buffer(SLOT(3))]],
+    device const uint* expert_ids [[buffer(SLOT(4))]],
+#if WEIGHTED
+    device const float* probabilities [[buffer(SLOT(5))]],
+#endif
+    device Y_ELEM* y [[buffer(SLOT(Y_SLOT))]],
 #if ZERO_POINTS
     device const uint* zero_points [[buffer(ZERO_POINT_SLOT)]],
 #endif
@@ -56,8 +58,9 @@ kernel void main_(
         for (uint k = 0; k < params.k; k++) {
             const uint element = (expert * params.n + column) * params.k + k;
             const uint group_ix = element / GROUP;
-            const uint code = (words[element / 8] >> (4 * (k % 8))) & 15;
-            const float weight = code_value(code, LOAD_ZERO_POINT(group_ix)) * load_scale(scales, group_ix);
+            const float zero_point = LOAD_ZERO_POINT(group_ix);
+            const float code = code_value(load_code(words, element), zero_point);
+            const float weight = code * LOAD_SCALE(group_ix) PLUS_BIAS(zero_point);
             sum += weight * float(x[x_row * params.k + k]);
         }
 #if WEIGHTED

@@ -2,6 +2,7 @@
 // TEAMS teams of a row set share its choices. Lane l of a step reads 8 bytes at run base + l of each of ROWS rows.
 #include <metal_stdlib>
 using namespace metal;
+#define RUNS 2
 #include "common/weights.metal"
 
 // Element types by the names that defines use.
@@ -48,16 +49,18 @@ static inline Eight load_x8(device const float4* x, uint index) {
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
-    device const uint2* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const XUnit* x [[buffer(3)]],
-    device const uint* expert_ids [[buffer(4)]],
-#if WEIGHTED
-    device const float* probabilities [[buffer(5)]],
+    device const Words* words [[buffer(1)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
 #endif
-    device Y_ELEM* y [[buffer(Y_SLOT)]],
+    device const XUnit* x [[buffer(SLOT(3))]],
+    device const uint* expert_ids [[buffer(SLOT(4))]],
+#if WEIGHTED
+    device const float* probabilities [[buffer(SLOT(5))]],
+#endif
+    device Y_ELEM* y [[buffer(SLOT(Y_SLOT))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(ZERO_POINT_SLOT)]],
+    device const uint* zero_points [[buffer(SLOT(ZERO_POINT_SLOT))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
 #if SUBGROUPS
@@ -104,14 +107,16 @@ kernel void main_(
             const Eight x1 = load_x8(x, x_start + 2 * run + 1);
 #pragma unroll
             for (uint r = 0; r < ROWS; r++) {
-                const uint2 codes = words[start[r] + run];
+                const Chunk chunk = load_chunk(words, start[r] + run);
                 const uint group_ix = (start[r] + run) >> (GROUP_SHIFT - 4);
-                const float4 factor = load_scale(scales, group_ix) * CODE_SCALE / IN_PLACE;
+                const float4 factor = LOAD_SCALE(group_ix) * CODE_SCALE / IN_PLACE;
                 const float zero_point = LOAD_ZERO_POINT(group_ix);
-                const Eight codes0 = decode_eight(codes.x, zero_point);
-                const Eight codes1 = decode_eight(codes.y, zero_point);
-                const float low = dot(codes0.low * factor, x0.low) + dot(codes1.low * factor, x1.low);
-                const float high = dot(codes0.high * factor, x0.high) + dot(codes1.high * factor, x1.high);
+                const Eight codes0 = decode_eight(chunk.run[0], zero_point);
+                const Eight codes1 = decode_eight(chunk.run[1], zero_point);
+                const float low = dot(codes0.low * factor PLUS_BIAS(zero_point), x0.low) +
+                                  dot(codes1.low * factor PLUS_BIAS(zero_point), x1.low);
+                const float high = dot(codes0.high * factor PLUS_BIAS(zero_point), x0.high) +
+                                   dot(codes1.high * factor PLUS_BIAS(zero_point), x1.high);
                 sum[r] += low + high;
             }
         }

@@ -4,6 +4,7 @@
 #include <metal_stdlib>
 #include <metal_simdgroup_matrix>
 using namespace metal;
+#define RUNS 2
 #include "common/weights.metal"
 
 // Element types by the names that defines use.
@@ -34,26 +35,28 @@ constant constexpr uint W_RUNS = BN * BK / 16 / THREADS;
 constant constexpr uint STRIDE = BK + PAD;
 
 struct PackedRun {
-    uint2 words;
+    Chunk codes;
     float scale;
     float zero_point;
 };
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
-    device const uint2* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const vec<AB_ELEM, 4>* x [[buffer(3)]],
-    device Y_ELEM* y [[buffer(4)]],
+    device const Words* words [[buffer(1)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device const vec<AB_ELEM, 4>* x [[buffer(SLOT(3))]],
+    device Y_ELEM* y [[buffer(SLOT(4))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(5)]],
+    device const uint* zero_points [[buffer(SLOT(5))]],
 #endif
 #if BIAS
-    device const float* bias [[buffer(NEXT_SLOT)]],
+    device const float* bias [[buffer(SLOT(NEXT_SLOT))]],
 #endif
 #if GROUPED
-    device const uint4* tiles [[buffer(NEXT_SLOT)]],
-    device const uint* sorted [[buffer(SECOND_SLOT)]],
+    device const uint4* tiles [[buffer(SLOT(NEXT_SLOT))]],
+    device const uint* sorted [[buffer(SLOT(SECOND_SLOT))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
     uint thread_ix [[thread_index_in_threadgroup]],
@@ -100,12 +103,12 @@ kernel void main_(
 #pragma unroll
         for (uint u = 0; u < W_RUNS; u++) {
             const uint k = k0 + (thread_ix + u * THREADS) % (BK / 16) * 16;
-            w_run[u] = PackedRun{uint2(0), 0.0f, 0.0f};
+            w_run[u] = PackedRun{};
             if (k < params.k) {
                 const uint element = w_start[u] + k;
                 const uint group_ix = element >> GROUP_SHIFT;
-                w_run[u].words = words[element >> 4];
-                w_run[u].scale = load_scale(scales, group_ix) * CODE_SCALE;
+                w_run[u].codes = load_chunk(words, element >> 4);
+                w_run[u].scale = LOAD_SCALE(group_ix) * CODE_SCALE;
                 w_run[u].zero_point = LOAD_ZERO_POINT(group_ix);
             }
         }
@@ -152,9 +155,9 @@ kernel void main_(
             const float4 factor = w_run[u].scale / IN_PLACE;
 #pragma unroll
             for (uint i = 0; i < 2; i++) {
-                const Eight codes = decode_eight(w_run[u].words[i], w_run[u].zero_point);
-                *(threadgroup vec<AB_ELEM, 4>*)(to + 8 * i) = vec<AB_ELEM, 4>(codes.low * factor);
-                *(threadgroup vec<AB_ELEM, 4>*)(to + 8 * i + 4) = vec<AB_ELEM, 4>(codes.high * factor);
+                const Eight codes = decode_eight(w_run[u].codes.run[i], w_run[u].zero_point);
+                *(threadgroup vec<AB_ELEM, 4>*)(to + 8 * i) = vec<AB_ELEM, 4>(codes.low * factor PLUS_BIAS(w_run[u].zero_point));
+                *(threadgroup vec<AB_ELEM, 4>*)(to + 8 * i + 4) = vec<AB_ELEM, 4>(codes.high * factor PLUS_BIAS(w_run[u].zero_point));
             }
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -24,14 +24,16 @@ struct Params {
 kernel void main_(
     constant Params& params [[buffer(0)]],
     device const uint* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const X_ELEM* x [[buffer(3)]],
-    device Y_ELEM* y [[buffer(4)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device const X_ELEM* x [[buffer(SLOT(3))]],
+    device Y_ELEM* y [[buffer(SLOT(4))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(5)]],
+    device const uint* zero_points [[buffer(SLOT(5))]],
 #endif
 #if BIAS
-    device const float* bias [[buffer(NEXT_SLOT)]],
+    device const float* bias [[buffer(SLOT(NEXT_SLOT))]],
 #endif
     uint2 id [[thread_position_in_grid]]
 ) {
@@ -44,8 +46,9 @@ kernel void main_(
     for (uint k = 0; k < params.k; k++) {
         const uint element = column * params.k + k;
         const uint group_ix = element / GROUP;
-        const uint code = (words[element / 8] >> (4 * (k % 8))) & 15;
-        const float weight = code_value(code, LOAD_ZERO_POINT(group_ix)) * load_scale(scales, group_ix);
+        const float zero_point = LOAD_ZERO_POINT(group_ix);
+        const float code = code_value(load_code(words, element), zero_point);
+        const float weight = code * LOAD_SCALE(group_ix) PLUS_BIAS(zero_point);
         sum += weight * float(x[row * params.k + k]);
     }
     sum *= params.tensor_scale;

@@ -2,6 +2,7 @@
 // along K, both tiles in threadgroup memory with K as the slow axis, the next step's loads ahead of the multiplications.
 #include <metal_stdlib>
 using namespace metal;
+#define RUNS 1
 #include "common/weights.metal"
 
 // Element types by the names that defines use.
@@ -46,28 +47,30 @@ static inline Eight load_x8(device const float4* x, uint index) {
 }
 #endif
 
-// A packed word with what scales it, before decoding: what is kept while a load is in flight.
+// A packed run with what scales it, before decoding: what is kept while a load is in flight.
 struct PackedEight {
-    uint word;
+    Codes codes;
     float scale;
     float zero_point;
 };
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
-    device const uint* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const XUnit* x [[buffer(3)]],
-    device Y_ELEM* y [[buffer(4)]],
+    device const Words* words [[buffer(1)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device const XUnit* x [[buffer(SLOT(3))]],
+    device Y_ELEM* y [[buffer(SLOT(4))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(5)]],
+    device const uint* zero_points [[buffer(SLOT(5))]],
 #endif
 #if BIAS
-    device const float* bias [[buffer(NEXT_SLOT)]],
+    device const float* bias [[buffer(SLOT(NEXT_SLOT))]],
 #endif
 #if GROUPED
-    device const uint4* tiles [[buffer(NEXT_SLOT)]],
-    device const uint* sorted [[buffer(SECOND_SLOT)]],
+    device const uint4* tiles [[buffer(SLOT(NEXT_SLOT))]],
+    device const uint* sorted [[buffer(SLOT(SECOND_SLOT))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
     uint thread_ix [[thread_index_in_threadgroup]]
@@ -114,7 +117,8 @@ kernel void main_(
     }
     const auto load_w8 = [&](uint index) {
         const uint group_ix = index >> (GROUP_SHIFT - 3);
-        return PackedEight{words[index], load_scale(scales, group_ix) * CODE_SCALE, LOAD_ZERO_POINT(group_ix)};
+        return PackedEight{
+            load_chunk(words, index).run[0], LOAD_SCALE(group_ix) * CODE_SCALE, LOAD_ZERO_POINT(group_ix)};
     };
     uint w_start[W_UNITS];
     PackedEight w_unit[W_UNITS];
@@ -152,10 +156,10 @@ kernel void main_(
         for (uint u = 0; u < W_UNITS; u++) {
             const uint unit = thread_ix + u * THREADS;
             threadgroup float* to = flat_w + (unit & 1) * 8 * W_STRIDE + (unit >> 1);
-            const Eight codes = decode_eight(w_unit[u].word, w_unit[u].zero_point);
+            const Eight codes = decode_eight(w_unit[u].codes, w_unit[u].zero_point);
             const float4 factor = w_unit[u].scale / IN_PLACE;
-            const float4 low = codes.low * factor;
-            const float4 high = codes.high * factor;
+            const float4 low = codes.low * factor PLUS_BIAS(w_unit[u].zero_point);
+            const float4 high = codes.high * factor PLUS_BIAS(w_unit[u].zero_point);
 #pragma unroll
             for (uint i = 0; i < 4; i++) {
                 to[i * W_STRIDE] = low[i];

@@ -4,6 +4,7 @@
 #include <metal_stdlib>
 #include <metal_simdgroup_matrix>
 using namespace metal;
+#define RUNS 4
 #include "common/weights.metal"
 
 struct Params {
@@ -27,12 +28,14 @@ constant constexpr uint X_RUNS = (64 + THREADS - 1) / THREADS;
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
-    device const uint4* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const half4* x [[buffer(3)]],
-    device float* y [[buffer(4)]],
+    device const Words* words [[buffer(1)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device const half4* x [[buffer(SLOT(3))]],
+    device float* y [[buffer(SLOT(4))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(5)]],
+    device const uint* zero_points [[buffer(SLOT(5))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
     uint thread_ix [[thread_index_in_threadgroup]],
@@ -52,7 +55,7 @@ kernel void main_(
     const uint k_end = params.k;
 #endif
 
-    uint4 chunk[LOADS];
+    Chunk chunk[LOADS];
     float scale[LOADS][PARTS];
     float zero_point[LOADS][PARTS];
     half4 x_run[X_RUNS][4][2];
@@ -62,11 +65,11 @@ kernel void main_(
 #pragma unroll
         for (uint u = 0; u < LOADS; u++) {
             const uint element = min(first_row + lane / 8 + 4 * u, params.n - 1) * params.k + w_k;
-            chunk[u] = words[element >> 5];
+            chunk[u] = load_chunk(words, element >> 5);
 #pragma unroll
             for (uint p = 0; p < PARTS; p++) {
                 const uint group_ix = (element + 8 * PART_WORDS * p) >> GROUP_SHIFT;
-                scale[u][p] = load_scale(scales, group_ix) * CODE_SCALE;
+                scale[u][p] = LOAD_SCALE(group_ix) * CODE_SCALE;
                 zero_point[u][p] = LOAD_ZERO_POINT(group_ix);
             }
         }
@@ -106,9 +109,10 @@ kernel void main_(
 #pragma unroll
             for (uint u = 0; u < LOADS; u++) {
                 const float4 factor = scale[u][turn / PART_WORDS] / IN_PLACE;
-                const Eight codes = decode_eight(chunk[u][turn], zero_point[u][turn / PART_WORDS]);
-                const half4 low = half4(codes.low * factor);
-                const half4 high = half4(codes.high * factor);
+                const float zero = zero_point[u][turn / PART_WORDS];
+                const Eight codes = decode_eight(chunk[u].run[turn], zero);
+                const half4 low = half4(codes.low * factor PLUS_BIAS(zero));
+                const half4 high = half4(codes.high * factor PLUS_BIAS(zero));
                 threadgroup half* to = tile_w + (simdgroup * ROWS + lane / 8 + 4 * u) * W_STRIDE + lane % 8 * 8;
                 *(threadgroup half4*)to = half4(low.x, high.x, low.y, high.y);
                 *(threadgroup half4*)(to + 4) = half4(low.z, high.z, low.w, high.w);

@@ -19,11 +19,13 @@ struct Params {
 kernel void main_(
     constant Params& params [[buffer(0)]],
     device const uint* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const Activation* x [[buffer(3)]],
-    device float* y [[buffer(4)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device const Activation* x [[buffer(SLOT(3))]],
+    device float* y [[buffer(SLOT(4))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(5)]],
+    device const uint* zero_points [[buffer(SLOT(5))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
     uint3 groups [[threadgroups_per_grid]],
@@ -39,8 +41,9 @@ kernel void main_(
     for (uint k = 0; k < params.k; k++) {
         const uint element = row * params.k + k;
         const uint group_ix = element / GROUP;
-        const uint code = (words[element / 8] >> (4 * (k % 8))) & 15u;
-        const float weight = code_value(code, LOAD_ZERO_POINT(group_ix)) * load_scale(scales, group_ix);
+        const float zero_point = LOAD_ZERO_POINT(group_ix);
+        const float code = code_value(load_code(words, element), zero_point);
+        const float weight = code * LOAD_SCALE(group_ix) PLUS_BIAS(zero_point);
         sum += weight * float(x[column * params.k + k]);
     }
     y[column * params.n + row] = sum * params.tensor_scale;

@@ -2,6 +2,7 @@
 // chunk is 8 * VEC weights. All defines as there; LANES is the SIMD-group width of 32 where SUBGROUPS = 1.
 #include <metal_stdlib>
 using namespace metal;
+#define RUNS VEC
 #include "common/weights.metal"
 
 #define SPAN (LANES * KSPLIT)
@@ -16,17 +17,6 @@ using namespace metal;
 #define ADDENDS SPAN
 #endif
 #define UNROLLED _Pragma("clang loop unroll(full)")
-
-#if VEC == 1
-typedef uint Chunk;
-#define WORD(chunk, j) (chunk)
-#elif VEC == 2
-typedef uint2 Chunk;
-#define WORD(chunk, j) (chunk)[j]
-#else
-typedef uint4 Chunk;
-#define WORD(chunk, j) (chunk)[j]
-#endif
 
 #if X_F16
 typedef uint4 Activations; // 8 half
@@ -60,12 +50,14 @@ static inline float multiply_add(Eight w, Eight a, float sum) {
 
 kernel void main_(
     constant Params& params [[buffer(0)]],
-    device const Chunk* words [[buffer(1)]],
-    device const uint* scales [[buffer(2)]],
-    device const Activations* x [[buffer(3)]],
-    device float* y [[buffer(4)]],
+    device const Words* words [[buffer(1)]],
+#if SCALE < 8
+    device const ScaleUnit* scales [[buffer(2)]],
+#endif
+    device const Activations* x [[buffer(SLOT(3))]],
+    device float* y [[buffer(SLOT(4))]],
 #if ZERO_POINTS
-    device const uint* zero_points [[buffer(5)]],
+    device const uint* zero_points [[buffer(SLOT(5))]],
 #endif
     uint3 group [[threadgroup_position_in_grid]],
     uint3 groups [[threadgroups_per_grid]],
@@ -97,11 +89,11 @@ kernel void main_(
             const uint chunk = EVEN ? first_chunk + u * SPAN : min(first_chunk + u * SPAN, n_chunks - 1);
             UNROLLED for (uint r = 0; r < ROWS; r++) {
                 const uint row = min(first_row + r, params.n - 1);
-                chunk_words[u][r] = words[row * n_chunks + chunk];
+                chunk_words[u][r] = load_chunk(words, row * n_chunks + chunk);
                 UNROLLED for (uint p = 0; p < PARTS; p++) {
                     const uint weight_ix = chunk * (8 * VEC) + 8 * PART_WORDS * p;
                     const uint scale_ix = row * n_groups + (weight_ix >> GROUP_SHIFT);
-                    scale[u][r][p] = load_scale(scales, scale_ix) * CODE_SCALE;
+                    scale[u][r][p] = LOAD_SCALE(scale_ix) * CODE_SCALE;
                     zero[u][r][p] = LOAD_ZERO_POINT(scale_ix);
                 }
             }
@@ -115,17 +107,23 @@ kernel void main_(
             }
             UNROLLED for (uint p = 0; p < PARTS; p++) {
                 float part[ROWS][COLS] = {};
+#if OFFSETS && SCALE_SUMS
+                float x_sum[COLS] = {};
+#endif
                 UNROLLED for (uint j = p * PART_WORDS; j < (p + 1) * PART_WORDS; j++) {
                     Eight weights[ROWS];
                     UNROLLED for (uint r = 0; r < ROWS; r++) {
-                        weights[r] = decode_eight(WORD(chunk_words[u][r], j), zero[u][r][p]);
+                        weights[r] = decode_eight(chunk_words[u][r].run[j], zero[u][r][p]);
                         if (!SCALE_SUMS) {
-                            weights[r].low *= scale[u][r][p];
-                            weights[r].high *= scale[u][r][p];
+                            weights[r].low = weights[r].low * scale[u][r][p] PLUS_BIAS(zero[u][r][p] * IN_PLACE);
+                            weights[r].high = weights[r].high * scale[u][r][p] PLUS_BIAS(zero[u][r][p] * IN_PLACE);
                         }
                     }
                     UNROLLED for (uint c = 0; c < COLS; c++) {
                         const Eight a = load_x(x, c * (params.k / 8) + chunk * VEC + j);
+#if OFFSETS && SCALE_SUMS
+                        x_sum[c] += dot(a.low + a.high, IN_PLACE);
+#endif
                         UNROLLED for (uint r = 0; r < ROWS; r++) {
                             if (SCALE_SUMS) {
                                 part[r][c] = multiply_add(weights[r], a, part[r][c]);
@@ -139,6 +137,9 @@ kernel void main_(
                     UNROLLED for (uint r = 0; r < ROWS; r++) {
                         UNROLLED for (uint c = 0; c < COLS; c++) {
                             sum[r][c] = fma(part[r][c], scale[u][r][p], sum[r][c]);
+#if OFFSETS && SCALE_SUMS
+                            sum[r][c] = fma(zero[u][r][p], x_sum[c], sum[r][c]);
+#endif
                         }
                     }
                 }

@@ -43,8 +43,8 @@ use crate::{msl, wgsl};
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
-    /// Words of eight codes in the matrix.
-    n_words: u32,
+    /// Runs of eight weights in the matrix.
+    n_eights: u32,
     /// The factor of the whole tensor.
     tensor_scale: f32,
 }
@@ -72,7 +72,6 @@ impl Spec {
         if out == Elem::U32 {
             return Err(Refusal::argument("`out` is u32: results are f16 or f32"));
         }
-        super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
@@ -118,7 +117,7 @@ fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>) -> Problem {
         n_rows: shape.n(),
         row_len: shape.k(),
         row_cost: shape.k() as u64,
-        row: Arc::new(move |row| (0..shape.k()).map(|col| want(out, matrix.value(row, col))).collect()),
+        row: Arc::new(move |row| (0..shape.k()).map(|col| want(out, &matrix, row, col)).collect()),
     };
     let written = (shape.elements() * out.size_bytes()) as u64;
     let useful_bytes = spec.weights.total_bytes() as u64 + written;
@@ -127,9 +126,17 @@ fn problem(spec: &Spec, matrix: Arc<QuantizedMatrix>) -> Problem {
 
 /// One product of a code and a scale, itself a product of two at most: two roundings in f32, one to the output's type,
 /// which may truncate. A subnormal result may be flushed.
-fn want(out: Elem, value: f64) -> Want {
+///
+/// A code of 4 bits times an f16, bf16 or Q4_K's scale (11 + 6 bits) is exact in f32, so that adding the bias rounds once. Under
+/// an f32 scale or a factor of the tensor the two addends are rounded first: by their own size, not the result's.
+fn want(out: Elem, matrix: &QuantizedMatrix, row: usize, col: usize) -> Want {
+    let value = matrix.value(row, col);
     let smallest_normal = if out == Elem::F16 { 2f64.powi(-14) } else { f64::from(f32::MIN_POSITIVE) };
-    let rounding = out.epsilon() * value.abs();
+    let mut rounding = out.epsilon() * value.abs();
+    let format = matrix.format();
+    if format == Format::Int4AffineF32 || (format.has_bias() && matrix.tensor_scale() != 1.0) {
+        rounding += Elem::F32.epsilon() * matrix.magnitude(row, col);
+    }
     let bound = if value.abs() < smallest_normal { value.abs() } else { rounding };
     Want::Near { value, bound }
 }
@@ -144,8 +151,8 @@ fn defines(spec: &Spec) -> Defines {
 }
 
 fn dispatch(spec: &Spec, shader: Shader, workgroups: u64) -> Plan {
-    let n_words = spec.weights.word_count() as u32;
-    let params = Params { n_words, tensor_scale: spec.tensor_scale };
+    let n_eights = spec.weights.run_count() as u32;
+    let params = Params { n_eights, tensor_scale: spec.tensor_scale };
     Plan::one(Dispatch::new(shader, grid(workgroups), &params))
 }
 
@@ -154,8 +161,8 @@ fn elementwise(spec: &Spec, caps: &Caps, shader: Shader) -> Result<Plan, Refusal
     if spec.out == Elem::F16 && !caps.f16 {
         return Err(Refusal::needs("shader-f16"));
     }
-    let words = spec.weights.word_count() as u64;
-    Ok(dispatch(spec, shader, words.div_ceil(u64::from(THREADS))))
+    let eights = spec.weights.run_count() as u64;
+    Ok(dispatch(spec, shader, eights.div_ceil(u64::from(THREADS))))
 }
 
 fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
@@ -164,6 +171,9 @@ fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 }
 
 fn scales_in_workgroup(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
+    if spec.weights.format().is_plain() {
+        return Err(Refusal::needs("scales: plain weights have none"));
+    }
     elementwise(spec, caps, Shader::new(wgsl!("dequant/scales_in_workgroup.wgsl"), defines(spec)))
 }
 
@@ -240,9 +250,9 @@ fn with_tuning(spec: &Spec, caps: &Caps, tuning: Tuning, f16_subnormals: bool) -
         .with("STEPS", steps)
         .with("F16_SUBNORMALS", i32::from(f16_subnormals));
     let shader = Shader::new(wgsl!("dequant/optimized.wgsl"), defines);
-    let runs_per_word = if spec.out == Elem::F16 { 1 } else { 2 };
+    let runs_per_eight = if spec.out == Elem::F16 { 1 } else { 2 };
     let runs = u64::from(threads) * u64::from(steps);
-    let runs_needed = spec.weights.word_count() as u64 * runs_per_word;
+    let runs_needed = spec.weights.run_count() as u64 * runs_per_eight;
     Ok(dispatch(spec, shader.with_msl(msl!("dequant/optimized.metal")), runs_needed.div_ceil(runs)))
 }
 
@@ -298,7 +308,10 @@ pub fn case_of(name: impl Into<String>, matrix: Arc<QuantizedMatrix>, out: Elem)
 fn cases() -> Vec<Case> {
     use CaseClass::{Bench, Edge, Smoke};
     use Elem::{F16, F32};
-    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use Format::{
+        Bf16, Fp4, Int4Affine, Int4AffineBf16, Int4AffineF32, Int4Asym, Int4Asym5, Int4Sym, Int8, Mxfp4,
+        Nvfp4, Q4K, Q6K,
+    };
     use GroupSize::{G16, G32, G64, G128};
     // Edges: one row; K of one group; a last workgroup of one word, of all but one, of one more; odd numbers of
     // groups, whose scales and zero points share words across rows.
@@ -309,6 +322,11 @@ fn cases() -> Vec<Case> {
         (Smoke, Int4Asym, G128, 96, 1024, F16),
         (Smoke, Mxfp4, G32, 96, 1024, F16),
         (Smoke, Nvfp4, G16, 96, 1024, F16),
+        (Smoke, Int8, G32, 96, 1024, F16),
+        (Smoke, Int4Affine, G64, 96, 1024, F16),
+        (Smoke, Q4K, G32, 96, 1024, F16),
+        (Smoke, Q6K, G16, 96, 1024, F16),
+        (Smoke, Format::F16, G16, 96, 1024, F32),
         (Edge, Fp4, G16, 1, 16, F16),
         (Edge, Fp4, G16, 1, 16, F32),
         (Edge, Fp4, G128, 1, 128, F16),
@@ -325,6 +343,24 @@ fn cases() -> Vec<Case> {
         (Edge, Mxfp4, G32, 37, 160, F16),
         (Edge, Nvfp4, G16, 1, 16, F16),
         (Edge, Nvfp4, G16, 31, 272, F32),
+        (Edge, Int8, G32, 1, 32, F16),
+        (Edge, Int8, G32, 37, 160, F32),
+        (Edge, Int4Affine, G16, 1, 16, F32),
+        (Edge, Int4Affine, G32, 13, 96, F16),
+        (Edge, Int4AffineBf16, G64, 33, 192, F32),
+        (Edge, Int4AffineF32, G16, 13, 48, F32),
+        (Edge, Int4AffineF32, G128, 3, 384, F16),
+        (Edge, Int4Asym5, G16, 13, 1264, F16),
+        (Edge, Int4Asym5, G128, 5, 128, F32),
+        (Edge, Q4K, G32, 1, 256, F16),
+        (Edge, Q4K, G32, 9, 768, F32),
+        (Edge, Q6K, G16, 1, 256, F16),
+        (Edge, Q6K, G16, 9, 768, F32),
+        (Edge, Format::F16, G16, 1, 16, F16),
+        (Edge, Bf16, G16, 33, 80, F32),
+        (Edge, Bf16, G16, 3, 272, F16),
+        (Edge, Format::F32, G16, 1, 16, F16),
+        (Edge, Format::F32, G16, 33, 48, F32),
         (Bench, Fp4, G32, 16384, 16384, F16),
         (Bench, Fp4, G32, 8192, 8192, F32),
         (Bench, Fp4, G128, 8192, 8192, F16),
@@ -332,6 +368,11 @@ fn cases() -> Vec<Case> {
         (Bench, Int4Asym, G64, 8192, 8192, F16),
         (Bench, Mxfp4, G32, 8192, 8192, F16),
         (Bench, Nvfp4, G16, 8192, 8192, F16),
+        (Bench, Int8, G32, 8192, 8192, F16),
+        (Bench, Int4Affine, G64, 8192, 8192, F16),
+        (Bench, Q4K, G32, 8192, 8192, F16),
+        (Bench, Q6K, G16, 8192, 8192, F16),
+        (Bench, Bf16, G16, 8192, 8192, F32),
     ];
     let case = |&(class, format, group, n, k, out): &(_, _, _, _, _, _)| {
         let weights = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
@@ -342,5 +383,5 @@ fn cases() -> Vec<Case> {
 
 /// The family.
 pub fn family() -> Family {
-    Family::new("dequant", "4-bit weights to f16 or f32", VARIANTS, cases())
+    Family::new("dequant", "weights of 4 to 16 bits to f16 or f32", VARIANTS, cases())
 }

@@ -91,7 +91,6 @@ impl Spec {
         if batch == 0 || batch > MAX_BATCH {
             return Err(Refusal::argument(format!("`batch` is {batch}: it must be 1 to {MAX_BATCH}")));
         }
-        super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
@@ -171,16 +170,19 @@ fn rounded_problem(spec: &Spec, seed: u64) -> Problem {
 /// The bound: rounding errors of a sum of K terms, each at most u = 2^-24 of a partial sum, add up like a random walk
 /// (Higham and Mary, 2019) of standard deviation √(K/3)·u at most, in units of the sum of magnitudes. The bound is seven of
 /// them, 4·√K·u: for K = 8192 a fifth of the average term, so that one wrong code shows. Weights rounded to f16 have the
-/// bound of [`gemm`](super::gemm) with f16 activations.
+/// bound of [`gemm`](super::gemm) with f16 activations. Scaled codes and biases are summed apart: both count as terms.
 fn want(matrix: &QuantizedMatrix, row: usize, x: &[f32], rounded: bool) -> Want {
     let terms = x.iter().enumerate().map(|(col, &x)| matrix.value(row, col) * f64::from(x));
     if rounded {
         return super::gemm::near(terms, Elem::F16, Elem::F32, 0.0);
     }
     let (mut value, mut magnitudes) = (0.0, 0.0);
-    for term in terms {
+    for (col, term) in terms.enumerate() {
         value += term;
-        magnitudes += term.abs();
+        magnitudes += match matrix.format().has_bias() {
+            false => term.abs(),
+            true => matrix.magnitude(row, col) * f64::from(x[col]).abs(),
+        };
     }
     let u = Elem::F32.epsilon() / 2.0;
     Want::Near { value, bound: 4.0 * (x.len() as f64).sqrt() * u * magnitudes }
@@ -249,7 +251,10 @@ pub fn case_of(
 fn cases() -> Vec<Case> {
     use CaseClass::{Bench, Edge, Smoke};
     use Elem::{F16, F32};
-    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use Format::{
+        Bf16, Fp4, Int4Affine, Int4AffineBf16, Int4AffineF32, Int4Asym, Int4Asym5, Int4Sym, Int8, Mxfp4,
+        Nvfp4, Q4K, Q6K,
+    };
     use GroupSize::{G16, G32, G64, G128};
     // Edges: one row; K of one group; rows one short of and one beyond a row set and a workgroup; K that no unrolled
     // step, no subgroup and no 16-byte load divides; two groups in a 16-byte load; every batch; K in parts of which the last
@@ -262,6 +267,11 @@ fn cases() -> Vec<Case> {
         (Smoke, Int4Asym, G128, 192, 1024, 1, F16),
         (Smoke, Mxfp4, G32, 192, 1024, 1, F16),
         (Smoke, Nvfp4, G16, 192, 1024, 4, F16),
+        (Smoke, Int8, G32, 192, 1024, 1, F16),
+        (Smoke, Int4Affine, G64, 192, 1024, 1, F16),
+        (Smoke, Q4K, G32, 192, 1024, 1, F16),
+        (Smoke, Q6K, G16, 192, 1024, 1, F16),
+        (Smoke, Format::F16, G16, 192, 1024, 1, F16),
         (Edge, Fp4, G16, 1, 16, 1, F16),
         (Edge, Fp4, G16, 1, 16, 8, F32),
         (Edge, Fp4, G128, 7, 128, 1, F32),
@@ -283,6 +293,28 @@ fn cases() -> Vec<Case> {
         (Edge, Nvfp4, G16, 129, 800, 5, F16),
         (Edge, Int4Asym, G64, 127, 1600, 8, F16),
         (Edge, Int4Sym, G128, 130, 1152, 3, F16),
+        (Edge, Int8, G32, 1, 32, 1, F16),
+        (Edge, Int8, G32, 65, 736, 3, F32),
+        (Edge, Int8, G32, 129, 800, 5, F16),
+        (Edge, Int4Affine, G16, 5, 272, 1, F32),
+        (Edge, Int4Affine, G32, 33, 96, 6, F16),
+        (Edge, Int4Affine, G128, 31, 384, 2, F16),
+        (Edge, Int4AffineBf16, G64, 9, 2112, 2, F16),
+        (Edge, Int4AffineF32, G16, 11, 48, 4, F32),
+        (Edge, Int4AffineF32, G32, 6, 352, 1, F16),
+        (Edge, Int4Asym5, G16, 10, 2048, 2, F32),
+        (Edge, Int4Asym5, G64, 4, 8256, 1, F16),
+        (Edge, Q4K, G32, 1, 256, 1, F32),
+        (Edge, Q4K, G32, 33, 768, 7, F16),
+        (Edge, Q6K, G16, 1, 256, 1, F16),
+        (Edge, Q6K, G16, 33, 768, 7, F16),
+        (Edge, Q6K, G16, 5, 2304, 2, F32),
+        (Edge, Format::F16, G16, 1, 16, 1, F32),
+        (Edge, Format::F16, G16, 65, 736, 5, F16),
+        (Edge, Bf16, G16, 17, 528, 1, F16),
+        (Edge, Bf16, G16, 7, 4128, 3, F16),
+        (Edge, Format::F32, G16, 15, 1040, 1, F32),
+        (Edge, Format::F32, G16, 63, 352, 4, F16),
         (Bench, Fp4, G32, 28672, 8192, 1, F16),
         (Bench, Fp4, G32, 28672, 8192, 4, F16),
         (Bench, Fp4, G32, 28672, 8192, 8, F16),
@@ -292,6 +324,11 @@ fn cases() -> Vec<Case> {
         (Bench, Int4Asym, G64, 28672, 8192, 1, F16),
         (Bench, Mxfp4, G32, 28672, 8192, 1, F16),
         (Bench, Nvfp4, G16, 28672, 8192, 1, F16),
+        (Bench, Int8, G32, 28672, 8192, 1, F16),
+        (Bench, Int4Affine, G32, 28672, 8192, 1, F16),
+        (Bench, Q4K, G32, 28672, 8192, 1, F16),
+        (Bench, Q6K, G16, 28672, 8192, 1, F16),
+        (Bench, Format::F16, G16, 28672, 8192, 1, F16),
     ];
     let case = |&(class, format, group, n, k, batch, x): &Row| {
         let weights = Shape::new(n, k).and_then(|shape| WeightSpec::new(shape, format, group));
@@ -302,5 +339,5 @@ fn cases() -> Vec<Case> {
 
 /// The family.
 pub fn family() -> Family {
-    Family::new("gemv", "y = W·x, 4-bit weights, batch 1 to 8", VARIANTS, cases())
+    Family::new("gemv", "y = W·x, quantized weights, batch 1 to 8", VARIANTS, cases())
 }

@@ -7,40 +7,53 @@ use crate::gpu::BufferSpec;
 use crate::lower::Defines;
 use crate::quant::{Format, QuantizedMatrix, ScaleEncoding, WeightSpec};
 
-/// Refuses formats that no shader decodes yet.
+/// Refuses formats that the families which call this do not decode yet.
 pub(super) fn check(spec: &WeightSpec) -> Result<(), Refusal> {
     let format = spec.format();
     let decoded = [Format::Fp4, Format::Int4Sym, Format::Int4Asym, Format::Mxfp4, Format::Nvfp4];
     if decoded.contains(&format) {
         return Ok(());
     }
-    Err(Refusal::argument(format!("`weights` are {format}: no kernel decodes them yet")))
+    Err(Refusal::argument(format!("`weights` are {format}: no kernel of this family decodes them yet")))
 }
 
 /// What `common/weights.wgsl` and `common/weights.metal` are specialised by.
 pub(super) fn defines(spec: &WeightSpec) -> Defines {
     let format = spec.format();
     let scale = match format.scale_encoding() {
+        ScaleEncoding::F16 => 0,
         ScaleEncoding::E8M0 => 1,
         ScaleEncoding::E4M3 => 2,
-        _ => 0,
+        ScaleEncoding::F16Pair => 3,
+        ScaleEncoding::Bf16Pair => 4,
+        ScaleEncoding::F32Pair => 5,
+        ScaleEncoding::Q4K => 6,
+        ScaleEncoding::Q6K => 7,
+        ScaleEncoding::None => 8,
     };
     let group = spec.group().get();
+    // E2M1 codes are numbers: their zero point is not looked at.
+    let fixed_zero = if format.is_e2m1() { 8 } else { format.fixed_zero_point() };
     Defines::new()
+        .with("BITS", format.code_encoding().bits())
         .with("E2M1", i32::from(format.is_e2m1()))
+        .with("BF16", i32::from(format == Format::Bf16))
         .with("ZERO_POINTS", i32::from(format.has_zero_points()))
+        .with("ZERO_BITS", format.zero_point_bits())
+        .with("FIXED_ZERO", fixed_zero)
+        .with("OFFSETS", i32::from(format.has_bias()))
         .with("SCALE", scale)
         .with("GROUP", group)
         .with("GROUP_SHIFT", group.trailing_zeros())
 }
 
-/// The operands of a matrix, by the names that shaders bind: `words`, `scales` and, where the format has them,
+/// The operands of a matrix, by the names that shaders bind: `words` and, where the format has them, `scales` and
 /// `zero_points`.
 pub fn operands(matrix: &QuantizedMatrix) -> Vec<(&'static str, &[u8])> {
-    let mut operands = vec![
-        ("words", bytemuck::cast_slice(matrix.words())),
-        ("scales", bytemuck::cast_slice(matrix.scales())),
-    ];
+    let mut operands = vec![("words", bytemuck::cast_slice(matrix.words()))];
+    if !matrix.format().is_plain() {
+        operands.push(("scales", bytemuck::cast_slice(matrix.scales())));
+    }
     if matrix.format().has_zero_points() {
         operands.push(("zero_points", bytemuck::cast_slice(matrix.zero_points())));
     }
@@ -50,7 +63,10 @@ pub fn operands(matrix: &QuantizedMatrix) -> Vec<(&'static str, &[u8])> {
 /// The sizes of [`operands`], padded as [`QuantizedMatrix`] pads them.
 pub(super) fn buffers(spec: &WeightSpec) -> Vec<BufferSpec> {
     let padded = |name, bytes: usize| BufferSpec::new(name, bytes.next_multiple_of(16) as u64, 1);
-    let mut buffers = vec![padded("words", spec.weight_bytes()), padded("scales", spec.scale_bytes())];
+    let mut buffers = vec![padded("words", spec.weight_bytes())];
+    if !spec.format().is_plain() {
+        buffers.push(padded("scales", spec.scale_bytes()));
+    }
     if spec.format().has_zero_points() {
         buffers.push(padded("zero_points", spec.zero_point_bytes()));
     }

@@ -207,6 +207,16 @@ impl QuantizedMatrix {
         weight * f64::from(self.tensor_scale)
     }
 
+    /// The sum of the magnitudes of what [`value`](Self::value) adds: the scaled code and the bias. Rounding errors of a
+    /// kernel that adds them one by one are in proportion to it.
+    ///
+    /// # Panics
+    /// If `row` or `col` is out of the shape.
+    pub fn magnitude(&self, row: usize, col: usize) -> f64 {
+        let bias = f64::from(self.bias(row, col / self.group().get())) * f64::from(self.tensor_scale);
+        (self.value(row, col) - bias).abs() + bias.abs()
+    }
+
     /// All weights, row-major `[n, k]`: [`value`](Self::value) rounded once to f32. On all of rayon's threads.
     pub fn dequantize(&self) -> Vec<f32> {
         let mut values = vec![0.0_f32; self.shape().elements()];

@@ -9,7 +9,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 #ifndef Y_VEC
 #define Y_VEC 1
 #endif

@@ -13,16 +13,19 @@
 enable f16;
 #endif
 #include "common/grid.wgsl"
+#define BY_CODE
 #include "common/weights.wgsl"
 
 struct Params {
-    n_words: u32,
+    n_eights: u32,
     tensor_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 @group(0) @binding(3) var<storage, read_write> dequantized: array<{{OUT_TYPE}}>;
 #if ZERO_POINTS
 @group(0) @binding(4) var<storage, read> zero_points: array<u32>;
@@ -35,15 +38,26 @@ fn main(
     @builtin(local_invocation_index) local_index: u32,
 ) {
     let word_ix = workgroup_index(workgroup_id, num_workgroups) * {{THREADS}}u + local_index;
-    if word_ix >= params.n_words {
+    if word_ix >= params.n_eights {
         return;
     }
+#if BITS == 4
     let word = words[word_ix];
+#endif
     for (var i = 0u; i < 8u; i++) {
         let element = word_ix * 8u + i;
         let group_ix = element / {{GROUP}}u;
         let scale = load_scale(group_ix) * params.tensor_scale;
+#if BITS == 4
         let value = code_value((word >> (4u * i)) & 15u, load_zero_point(group_ix));
+#else
+        let value = code_value(load_code(element), load_zero_point(group_ix));
+#endif
+#if OFFSETS
+        let offset = load_zero_point(group_ix) * params.tensor_scale;
+        dequantized[element] = {{OUT_TYPE}}(value * scale + offset);
+#else
         dequantized[element] = {{OUT_TYPE}}(value * scale);
+#endif
     }
 }

@@ -13,16 +13,19 @@
 // 3. STEPS runs per invocation, all loads before the first decode, so that a lane has STEPS loads in flight;
 // 4. codes become floats by bit placement (`decode_eight`), f16 leaves through pack2x16float: no shader-f16 needed.
 #include "common/grid.wgsl"
+#define RUNS 1
 #include "common/weights.wgsl"
 
 struct Params {
-    n_words: u32,
+    n_eights: u32,
     tensor_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(1) var<storage, read> words: array<{{WORDS}}>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 #if OUT_F16
 @group(0) @binding(3) var<storage, read_write> dequantized: array<vec4<u32>>;
 #else
@@ -47,7 +50,7 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local_index: u32,
 ) {
-    let n_runs = params.n_words << WORD_SHIFT;
+    let n_runs = params.n_eights << WORD_SHIFT;
     let first = workgroup_index(workgroup_id, num_workgroups) * {{STEPS * THREADS}}u + local_index;
     if first >= n_runs {
         return;
@@ -56,7 +59,11 @@ fn main(
     // Load. Runs beyond the end are loaded as the last one, and not stored.
 #for S in 0..STEPS
     let run{{S}} = min(first + {{S * THREADS}}u, n_runs - 1u);
+#if BITS == 4
     let word{{S}} = words[run{{S}} >> WORD_SHIFT];
+#else
+    let word{{S}} = load_chunk(run{{S}} >> WORD_SHIFT);
+#endif
     let scale{{S}} = load_scale(run{{S}} >> GROUP_SHIFT);
     let zero{{S}} = load_zero_point(run{{S}} >> GROUP_SHIFT);
 #endfor
@@ -65,15 +72,33 @@ fn main(
 #for S in 0..STEPS
     if first + {{S * THREADS}}u < n_runs {
         let factor = (scale{{S}} * params.tensor_scale) * (CODE_SCALE / IN_PLACE);
+#if OFFSETS
+        let offset = zero{{S}} * params.tensor_scale;
+#endif
 #if OUT_F16
         let codes = decode_eight(word{{S}}, zero{{S}});
+#if OFFSETS
+        let low = codes.low * factor + offset;
+        let high = codes.high * factor + offset;
+#else
         let low = codes.low * factor;
         let high = codes.high * factor;
+#endif
         dequantized[first + {{S * THREADS}}u] = vec4(
             pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw));
 #else
+#if BITS == 4
         let codes = decode_eight(word{{S}} >> (16u * (run{{S}} & 1u)), zero{{S}});
-        dequantized[first + {{S * THREADS}}u] = codes.low * factor;
+        let four = codes.low;
+#else
+        let codes = decode_eight(word{{S}}, zero{{S}});
+        let four = select(codes.low, codes.high, (run{{S}} & 1u) == 1u);
+#endif
+#if OFFSETS
+        dequantized[first + {{S * THREADS}}u] = four * factor + offset;
+#else
+        dequantized[first + {{S * THREADS}}u] = four * factor;
+#endif
 #endif
     }
 #endfor

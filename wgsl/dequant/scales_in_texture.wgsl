@@ -8,10 +8,11 @@ enable f16;
 #endif
 #include "common/grid.wgsl"
 #define OWN_LOAD_SCALE
+#define BY_CODE
 #include "common/weights.wgsl"
 
 struct Params {
-    n_words: u32,
+    n_eights: u32,
     tensor_scale: f32,
 }
 
@@ -39,15 +40,26 @@ fn main(
     @builtin(local_invocation_index) local_index: u32,
 ) {
     let word_ix = workgroup_index(workgroup_id, num_workgroups) * {{THREADS}}u + local_index;
-    if word_ix >= params.n_words {
+    if word_ix >= params.n_eights {
         return;
     }
+#if BITS == 4
     let word = words[word_ix];
+#endif
     for (var i = 0u; i < 8u; i++) {
         let element = word_ix * 8u + i;
         let group_ix = element / {{GROUP}}u;
         let scale = load_scale(group_ix) * params.tensor_scale;
+#if BITS == 4
         let value = code_value((word >> (4u * i)) & 15u, load_zero_point(group_ix));
+#else
+        let value = code_value(load_code(element), load_zero_point(group_ix));
+#endif
+#if OFFSETS
+        let offset = load_zero_point(group_ix) * params.tensor_scale;
+        dequantized[element] = {{OUT_TYPE}}(value * scale + offset);
+#else
         dequantized[element] = {{OUT_TYPE}}(value * scale);
+#endif
     }
 }

@@ -7,16 +7,19 @@
 enable f16;
 #endif
 #include "common/grid.wgsl"
+#define BY_CODE
 #include "common/weights.wgsl"
 
 struct Params {
-    n_words: u32,
+    n_eights: u32,
     tensor_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 @group(0) @binding(3) var<storage, read_write> dequantized: array<{{OUT_TYPE}}>;
 #if ZERO_POINTS
 @group(0) @binding(4) var<storage, read> zero_points: array<u32>;
@@ -33,20 +36,31 @@ fn main(
 ) {
     let workgroup_ix = workgroup_index(workgroup_id, num_workgroups);
     let first_group = workgroup_ix * GROUPS;
-    if local_index < GROUPS && first_group + local_index < params.n_words / {{GROUP / 8}}u {
+    if local_index < GROUPS && first_group + local_index < params.n_eights / {{GROUP / 8}}u {
         cached_scales[local_index] = load_scale(first_group + local_index) * params.tensor_scale;
     }
     workgroupBarrier();
 
     let word_ix = workgroup_ix * {{THREADS}}u + local_index;
-    if word_ix >= params.n_words {
+    if word_ix >= params.n_eights {
         return;
     }
+#if BITS == 4
     let word = words[word_ix];
+#endif
     for (var i = 0u; i < 8u; i++) {
         let element = word_ix * 8u + i;
         let group_ix = element / {{GROUP}}u;
+#if BITS == 4
         let value = code_value((word >> (4u * i)) & 15u, load_zero_point(group_ix));
+#else
+        let value = code_value(load_code(element), load_zero_point(group_ix));
+#endif
+#if OFFSETS
+        let offset = load_zero_point(group_ix) * params.tensor_scale;
+        dequantized[element] = {{OUT_TYPE}}(value * cached_scales[group_ix - first_group] + offset);
+#else
         dequantized[element] = {{OUT_TYPE}}(value * cached_scales[group_ix - first_group]);
+#endif
     }
 }

@@ -19,6 +19,7 @@
 #if X_F16 || Y_F16
 enable f16;
 #endif
+#define BY_CODE
 #include "common/weights.wgsl"
 
 struct Params {
@@ -32,7 +33,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 @group(0) @binding(3) var<storage, read> x: array<{{X_ELEM}}>;
 @group(0) @binding(4) var<storage, read> expert_ids: array<u32>;
 #if WEIGHTED
@@ -60,8 +63,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             for (var k = 0u; k < params.k; k++) {
                 let element = (expert * params.n + column) * params.k + k;
                 let group_ix = element / {{GROUP}}u;
+#if BITS == 4
                 let code = (words[element / 8u] >> (4u * (k % 8u))) & 15u;
+#else
+                let code = load_code(element);
+#endif
+#if OFFSETS
+                let weight = code_value(code, 0.0) * load_scale(group_ix) + load_zero_point(group_ix);
+#else
                 let weight = code_value(code, load_zero_point(group_ix)) * load_scale(group_ix);
+#endif
                 sum += weight * f32(x[x_row * params.k + k]);
             }
 #if WEIGHTED

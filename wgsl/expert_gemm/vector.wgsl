@@ -22,6 +22,7 @@
 enable f16;
 #endif
 #include "common/grid.wgsl"
+#define RUNS 2
 #include "common/activations.wgsl"
 
 struct Params {
@@ -34,8 +35,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> words: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(1) var<storage, read> words: array<{{WORDS}}>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 #if X_F16
 @group(0) @binding(3) var<storage, read> x: array<vec4<u32>>;
 #else
@@ -96,7 +99,11 @@ fn main(
 #endfor
             for (var run = lane; run < n_runs; run += {{LANES}}u) {
 #for R in 0..ROWS
+#if BITS == 4
                 let words{{R}} = words[start{{R}} + run];
+#else
+                let words{{R}} = load_chunk(start{{R}} + run);
+#endif
                 let group{{R}} = (start{{R}} + run) >> {{GROUP_SHIFT - 4}}u;
                 let scale{{R}} = load_scale(group{{R}});
                 let zero{{R}} = load_zero_point(group{{R}});
@@ -107,10 +114,16 @@ fn main(
 #for R in 0..ROWS
                 {
                     let factor = scale{{R}} * CODE_SCALE / IN_PLACE;
-                    let codes0 = decode_eight(words{{R}}.x, zero{{R}});
-                    let codes1 = decode_eight(words{{R}}.y, zero{{R}});
+                    let codes0 = decode_eight(words{{R}}[0], zero{{R}});
+                    let codes1 = decode_eight(words{{R}}[1], zero{{R}});
+#if OFFSETS
+                    let offset = zero{{R}};
+                    let low = dot(codes0.low * factor + offset, x0.low) + dot(codes1.low * factor + offset, x1.low);
+                    let high = dot(codes0.high * factor + offset, x0.high) + dot(codes1.high * factor + offset, x1.high);
+#else
                     let low = dot(codes0.low * factor, x0.low) + dot(codes1.low * factor, x1.low);
                     let high = dot(codes0.high * factor, x0.high) + dot(codes1.high * factor, x1.high);
+#endif
                     sum{{R}} += low + high;
                 }
 #endfor

@@ -30,10 +30,11 @@
 enable f16;
 #endif
 enable wgpu_cooperative_matrix;
+#define RUNS {{W_CODES / 8}}
 #include "common/weights.wgsl"
 #include "common/product.wgsl"
 
-@group(0) @binding(1) var<storage, read> words: array<vec{{W_CODES / 8}}<u32>>;
+@group(0) @binding(1) var<storage, read> words: array<{{WORDS}}>;
 @group(0) @binding(3) var<storage, read> x: array<array<vec4<{{AB_ELEM}}>, 2>>;
 
 #define SUBGROUPS {{BM / WM * (BN / WN)}}
@@ -106,9 +107,9 @@ fn stage_w8(element: u32, low: vec4<{{AB_ELEM}}>, high: vec4<{{AB_ELEM}}>) {
 
 // A run of weights with the words of their scale and zero point, as loaded.
 struct PackedRun {
-    words: vec{{W_CODES / 8}}<u32>,
-    scale_word: u32,
-    zero_point_word: u32,
+    words: {{CHUNK}},
+    scale_word: {{SCALE_WORD}},
+    zero_point_word: {{ZERO_WORD}},
 }
 
 // A run, of which the first weight has index `k` in its row and `element` in the matrix.
@@ -119,7 +120,11 @@ fn load_w_run(element: u32, k: u32) -> PackedRun {
     }
 #endif
     let group_ix = element >> {{GROUP_SHIFT}}u;
+#if BITS == 4
     return PackedRun(words[element / {{W_CODES}}u], load_scale_word(group_ix), load_zero_point_word(group_ix));
+#else
+    return PackedRun(load_chunk(element / {{W_CODES}}u), load_scale_word(group_ix), load_zero_point_word(group_ix));
+#endif
 }
 
 // Decodes a run of group `group_ix` into the tile.
@@ -128,7 +133,13 @@ fn stage_w(element: u32, run: PackedRun, group_ix: u32) {
     let factor = scale_in_word(run.scale_word, group_ix) * CODE_SCALE / IN_PLACE;
 #for I in 0..W_CODES / 8
     let codes{{I}} = decode_eight(run.words[{{I}}], zero_point);
+#if OFFSETS
+    let low{{I}} = codes{{I}}.low * factor + zero_point;
+    let high{{I}} = codes{{I}}.high * factor + zero_point;
+    stage_w8(element + {{8 * I}}u, vec4<{{AB_ELEM}}>(low{{I}}), vec4<{{AB_ELEM}}>(high{{I}}));
+#else
     stage_w8(element + {{8 * I}}u, vec4<{{AB_ELEM}}>(codes{{I}}.low * factor), vec4<{{AB_ELEM}}>(codes{{I}}.high * factor));
+#endif
 #endfor
 }
 

@@ -22,10 +22,11 @@
 #if Y_F16
 enable f16;
 #endif
+#define RUNS 1
 #include "common/activations.wgsl"
 #include "common/product.wgsl"
 
-@group(0) @binding(1) var<storage, read> words: array<u32>;
+@group(0) @binding(1) var<storage, read> words: array<{{WORDS}}>;
 #if X_F16
 @group(0) @binding(3) var<storage, read> x: array<vec4<u32>>;
 #else
@@ -45,22 +46,31 @@ var<workgroup> tile_w: array<vec4<f32>, {{16 * W_STRIDE}}>; // [k][columns / 4]
 
 // A packed word with the words of its scale and zero point, as loaded: nothing waits for a load before it is staged.
 struct PackedEight {
-    word: u32,
-    scale_word: u32,
-    zero_point_word: u32,
+    word: {{CODES}},
+    scale_word: {{SCALE_WORD}},
+    zero_point_word: {{ZERO_WORD}},
 }
 
 // Weights 8·index to 8·index + 7 of the matrix, row after row. Eight weights lie within one group.
 fn load_w8(index: u32) -> PackedEight {
     let group_ix = index >> {{GROUP_SHIFT - 3}}u;
+#if BITS == 4
     return PackedEight(words[index], load_scale_word(group_ix), load_zero_point_word(group_ix));
+#else
+    return PackedEight(load_chunk(index), load_scale_word(group_ix), load_zero_point_word(group_ix));
+#endif
 }
 
 fn decode_w8(packed: PackedEight, index: u32) -> Eight {
     let group_ix = index >> {{GROUP_SHIFT - 3}}u;
     let factor = scale_in_word(packed.scale_word, group_ix) * CODE_SCALE / IN_PLACE;
     let codes = decode_eight(packed.word, zero_point_in_word(packed.zero_point_word, group_ix));
+#if OFFSETS
+    let offset = zero_point_in_word(packed.zero_point_word, group_ix);
+    return Eight(codes.low * factor + offset, codes.high * factor + offset);
+#else
     return Eight(codes.low * factor, codes.high * factor);
+#endif
 }
 
 @compute @workgroup_size({{THREADS}})

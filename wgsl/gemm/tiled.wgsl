@@ -12,6 +12,7 @@
 #if X_F16 || Y_F16
 enable f16;
 #endif
+#define BY_CODE
 #include "common/weights.wgsl"
 
 struct Params {
@@ -24,7 +25,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 @group(0) @binding(3) var<storage, read> x: array<{{X_ELEM}}>;
 @group(0) @binding(4) var<storage, read_write> y: array<{{Y_ELEM}}>;
 #if ZERO_POINTS
@@ -66,9 +69,17 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
 #else
         let scale = load_scale(group_ix);
 #endif
+#if BITS == 4
         let code = (words[element / 8u] >> (4u * (element % 8u))) & 15u;
+#else
+        let code = load_code(element);
+#endif
         tile_x[buffer + line * 17u + lane] = f32(x[x_row * params.k + k0 + lane]);
+#if OFFSETS
+        tile_w[buffer + line * 17u + lane] = code_value(code, 0.0) * scale + load_zero_point(group_ix);
+#else
         tile_w[buffer + line * 17u + lane] = code_value(code, load_zero_point(group_ix)) * scale;
+#endif
         workgroupBarrier();
         for (var k = 0u; k < 16u; k++) {
             sum += tile_x[buffer + line * 17u + k] * tile_w[buffer + lane * 17u + k];

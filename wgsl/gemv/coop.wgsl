@@ -25,6 +25,7 @@
 // Needs shader-f16, subgroups of 32 lanes and cooperative matrices f16 x f16 -> f32 of SIDE x SIDE x SIDE.
 enable f16;
 enable wgpu_cooperative_matrix;
+#define RUNS 4
 #include "common/weights.wgsl"
 
 struct Params {
@@ -37,8 +38,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> words: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(1) var<storage, read> words: array<{{WORDS}}>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 @group(0) @binding(3) var<storage, read> x: array<array<vec4<f16>, 2>>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 #if ZERO_POINTS
@@ -73,10 +76,15 @@ var<workgroup> tile_x: array<f16, {{(64 / SIDE * 8 + SIDE - 8) * X_STRIDE}}>;
 var<workgroup> staging: array<f32, {{SUBGROUPS * SIDE * SIDE}}>;
 
 // Stages a word of a chunk: `element` is its first place in the tile.
-fn stage_w(element: u32, word: u32, factor: vec4<f32>, zero_point: f32) {
+fn stage_w(element: u32, word: {{CODES}}, factor: vec4<f32>, zero_point: f32) {
     let codes = decode_eight(word, zero_point);
+#if OFFSETS
+    let low = vec4<f16>(codes.low * factor + zero_point);
+    let high = vec4<f16>(codes.high * factor + zero_point);
+#else
     let low = vec4<f16>(codes.low * factor);
     let high = vec4<f16>(codes.high * factor);
+#endif
 #if TILE_VEC == 4
     tile_w[element >> 2u] = vec4<f16>(low.x, high.x, low.y, high.y);
     tile_w[(element >> 2u) + 1u] = vec4<f16>(low.z, high.z, low.w, high.w);
@@ -115,7 +123,11 @@ fn main(
     let w_line{{U}} = lane / 8u + {{4 * U}}u;
     let w_row{{U}} = min(first_row + w_line{{U}}, params.n - 1u) * params.k;
     let w_tile{{U}} = (subgroup * {{ROWS}}u + w_line{{U}}) * {{W_STRIDE}}u + lane % 8u * 8u;
+#if BITS == 4
     var chunk{{U}} = words[(w_row{{U}} + w_k) >> 5u];
+#else
+    var chunk{{U}} = load_chunk((w_row{{U}} + w_k) >> 5u);
+#endif
 #for P in 0..PARTS
     var scale_word{{U}}_{{P}} = load_scale_word((w_row{{U}} + w_k + {{8 * PART_WORDS * P}}u) >> {{GROUP_SHIFT}}u);
     var zero_word{{U}}_{{P}} = load_zero_point_word((w_row{{U}} + w_k + {{8 * PART_WORDS * P}}u) >> {{GROUP_SHIFT}}u);
@@ -196,7 +208,11 @@ fn main(
 #if T == 3
         // Load the next step; the last step loads its own again.
 #for U in 0..LOADS
+#if BITS == 4
         chunk{{U}} = words[(w_row{{U}} + w_next) >> 5u];
+#else
+        chunk{{U}} = load_chunk((w_row{{U}} + w_next) >> 5u);
+#endif
 #for P in 0..PARTS
         scale_word{{U}}_{{P}} = load_scale_word((w_row{{U}} + w_next + {{8 * PART_WORDS * P}}u) >> {{GROUP_SHIFT}}u);
         zero_word{{U}}_{{P}} = load_zero_point_word((w_row{{U}} + w_next + {{8 * PART_WORDS * P}}u) >> {{GROUP_SHIFT}}u);

@@ -14,6 +14,7 @@
 enable f16;
 #endif
 #include "common/grid.wgsl"
+#define BY_CODE
 #include "common/weights.wgsl"
 
 struct Params {
@@ -25,7 +26,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
+#endif
 @group(0) @binding(3) var<storage, read> x: array<{{X_TYPE}}>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 #if ZERO_POINTS
@@ -48,8 +51,16 @@ fn main(
     for (var k = 0u; k < params.k; k++) {
         let element = row * params.k + k;
         let group_ix = element / {{GROUP}}u;
+#if BITS == 4
         let code = (words[element / 8u] >> (4u * (k % 8u))) & 15u;
+#else
+        let code = load_code(element);
+#endif
+#if OFFSETS
+        let weight = code_value(code, 0.0) * load_scale(group_ix) + load_zero_point(group_ix);
+#else
         let weight = code_value(code, load_zero_point(group_ix)) * load_scale(group_ix);
+#endif
         sum += weight * f32(x[column * params.k + k]);
     }
     y[column * params.n + row] = sum * params.tensor_scale;

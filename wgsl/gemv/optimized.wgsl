@@ -19,6 +19,7 @@
 // 5. KSPLIT > 1 lets several subgroups share a row set, for matrices of few rows.
 // f32 accumulation; neither shader-f16 nor (with SUBGROUPS = 0) subgroups are needed.
 #include "common/grid.wgsl"
+#define RUNS {{VEC}}
 #include "common/weights.wgsl"
 
 struct Params {
@@ -29,12 +30,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-#if VEC == 1
-@group(0) @binding(1) var<storage, read> words: array<u32>;
-#else
-@group(0) @binding(1) var<storage, read> words: array<vec{{VEC}}<u32>>;
+@group(0) @binding(1) var<storage, read> words: array<{{WORDS}}>;
+#if SCALE < 8
+@group(0) @binding(2) var<storage, read> scales: array<{{SCALE_UNIT}}>;
 #endif
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
 #if X_F16
 @group(0) @binding(3) var<storage, read> x: array<vec4<u32>>;
 #else
@@ -133,7 +132,11 @@ fn main(
         let chunk{{U}} = min(chunk + {{U * SPAN}}u, n_chunks - 1u);
 #endif
 #for R in 0..ROWS
+#if BITS == 4
         let words{{U}}_{{R}} = words[row_chunk{{R}} + chunk{{U}}];
+#else
+        let words{{U}}_{{R}} = load_chunk(row_chunk{{R}} + chunk{{U}});
+#endif
 #for P in 0..PARTS
         let group{{U}}_{{R}}_{{P}} = row_group{{R}} + ((chunk{{U}} * {{8 * VEC}}u + {{8 * PART_WORDS * P}}u) >> {{GROUP_SHIFT}}u);
         let scale{{U}}_{{R}}_{{P}} = load_scale(group{{U}}_{{R}}_{{P}}) * CODE_SCALE;
@@ -151,6 +154,11 @@ fn main(
 #endif
 #for P in 0..PARTS
 #if SCALE_SUMS
+#for C in 0..COLS
+#if OFFSETS
+            var x_sum{{P}}_{{C}} = 0.0;
+#endif
+#endfor
 #for R in 0..ROWS
 #for C in 0..COLS
             var part{{P}}_{{R}}_{{C}} = 0.0;
@@ -167,12 +175,18 @@ fn main(
 #endif
 #if SCALE_SUMS
                 let weights{{R}} = codes{{R}};
+#elif OFFSETS
+                let offset{{R}} = zero{{U}}_{{R}}_{{P}} * IN_PLACE;
+                let weights{{R}} = Eight(codes{{R}}.low * scale{{U}}_{{R}}_{{P}} + offset{{R}}, codes{{R}}.high * scale{{U}}_{{R}}_{{P}} + offset{{R}});
 #else
                 let weights{{R}} = Eight(codes{{R}}.low * scale{{U}}_{{R}}_{{P}}, codes{{R}}.high * scale{{U}}_{{R}}_{{P}});
 #endif
 #endfor
 #for C in 0..COLS
                 let x{{C}} = load_x(column{{C}}, chunk{{U}} * {{VEC}}u + {{J}}u);
+#if SCALE_SUMS && OFFSETS
+                x_sum{{P}}_{{C}} += dot(x{{C}}.low + x{{C}}.high, IN_PLACE);
+#endif
 #for R in 0..ROWS
 #if SCALE_SUMS
                 part{{P}}_{{R}}_{{C}} = multiply_add(weights{{R}}, x{{C}}, part{{P}}_{{R}}_{{C}});
@@ -187,6 +201,9 @@ fn main(
 #for R in 0..ROWS
 #for C in 0..COLS
             sum{{R}}_{{C}} = fma(part{{P}}_{{R}}_{{C}}, scale{{U}}_{{R}}_{{P}}, sum{{R}}_{{C}});
+#if OFFSETS
+            sum{{R}}_{{C}} = fma(zero{{U}}_{{R}}_{{P}}, x_sum{{P}}_{{C}}, sum{{R}}_{{C}});
+#endif
 #endfor
 #endfor
 #endif

@@ -39,7 +39,7 @@ pub struct Tuning {
     pub teams: u32,
     /// Rows per row set.
     pub rows: u32,
-    /// Words per load: 1, 2 or 4.
+    /// Runs of eight weights per load: 1, 2 or 4. With 4-bit codes a run is a word.
     pub vec: u32,
     /// Loads per row before the first use.
     pub unroll: u32,
@@ -52,9 +52,15 @@ impl Tuning {
     pub fn for_shape(spec: &Spec, lanes: u32, subgroups: bool) -> Self {
         let (n, k) = (spec.weights.shape().n() as u32, spec.weights.shape().k() as u32);
         let one_column = spec.batch <= 2;
+        // Runs of a load of 16 bytes.
+        let most = match spec.weights.format().code_encoding().bits() {
+            4 | 6 => 4,
+            8 => 2,
+            _ => 1,
+        };
         // Several columns keep so many sums alive that more loads in flight cost more than they hide.
-        let vec = if one_column && k.is_multiple_of(32) { 4 } else { 2 };
-        let unroll = if one_column { 4 / vec } else { 1 };
+        let vec = most.min(if one_column && k.is_multiple_of(32) { 4 } else { 2 });
+        let unroll = if one_column { most / vec } else { 1 };
         let mut tuning = Tuning { lanes, k_split: 1, teams: 2, rows: 4, vec, unroll, scale_sums: one_column };
         // Few rows fill no large device: split K as long as every lane keeps a chunk.
         let sets = n.div_ceil(tuning.rows);
@@ -105,7 +111,9 @@ fn with_tuning(spec: &Spec, caps: &Caps, tuning: Tuning, subgroups: bool) -> Res
         return Err(Refusal::needs(format!("subgroups of {lanes} lanes")));
     }
     if !matches!(vec, 1 | 2 | 4) {
-        return Err(Refusal::argument(format!("`vec` is {vec}: a load takes 1, 2 or 4 words")));
+        return Err(Refusal::argument(format!(
+            "`vec` is {vec}: a load takes 1, 2 or 4 runs of eight weights"
+        )));
     }
     if !k.is_multiple_of(8 * vec) {
         return Err(Refusal::needs(format!("k = {k} to be a multiple of {}", 8 * vec)));
