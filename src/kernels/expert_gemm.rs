@@ -141,7 +141,6 @@ impl Spec {
                 )));
             }
         }
-        weights::check(&expert)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
@@ -291,13 +290,20 @@ fn problem(spec: &Spec, routing: Routing, seed: u64) -> Problem {
         let w = decoded.get_or_init(|| matrix.dequantize_serial());
         let column = |j: usize| {
             let pairs = row * choices..(row + 1) * choices;
-            let terms = pairs.filter(|&pair| ids[pair] < experts).flat_map(|pair| {
+            let chosen = pairs.filter(|&pair| ids[pair] < experts);
+            let bias_error = |pair: usize| {
+                let x = &x[pair / pairs_per_x * k..][..k];
+                let row = ids[pair] as usize * n + j;
+                f64::from(probabilities[pair].abs()) * weights::bias_error(&matrix, row, x)
+            };
+            let bias_error = chosen.clone().map(bias_error).sum();
+            let terms = chosen.flat_map(|pair| {
                 let x = &x[pair / pairs_per_x * k..][..k];
                 let row = ids[pair] as usize * n + j;
                 let (p, w) = (f64::from(probabilities[pair]), &w[row * k..(row + 1) * k]);
                 x.iter().zip(w).map(move |(a, b)| p * f64::from(*a) * f64::from(*b))
             });
-            near(terms, x_elem, y_elem, 0.0)
+            near(terms, x_elem, y_elem, 0.0).wider(bias_error)
         };
         (0..n).map(column).collect()
     };
@@ -370,7 +376,9 @@ static VARIANTS: &[Variant<Spec>] = &[
 fn cases() -> Vec<Case> {
     use CaseClass::{Bench, Edge, Smoke};
     use Elem::{F16, F32};
-    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use Format::{
+        Bf16, Fp4, Int4Affine, Int4AffineF32, Int4Asym, Int4Asym5, Int4Sym, Int8, Mxfp4, Nvfp4, Q4K, Q6K,
+    };
     use GroupSize::{G16, G32, G64, G128};
     use Routing::{Even, Holes, Same, Skewed};
     // tokens, top_k, experts, n, k. Edges: one token, one expert, all experts chosen, experts with no token, all tokens on one,
@@ -386,6 +394,8 @@ fn cases() -> Vec<Case> {
         (Smoke, Fp4, G32, [75, 2, 8, 96, 128], F32, F32, Even, T),
         (Smoke, Mxfp4, G32, [33, 4, 32, 72, 96], F16, F32, Skewed, T),
         (Smoke, Int4Asym, G64, [33, 2, 4, 72, 192], F16, F16, Even, T),
+        (Smoke, Int8, G32, [33, 2, 4, 72, 192], F16, F16, Even, T),
+        (Smoke, Q4K, G32, [33, 2, 4, 72, 256], F16, F32, Even, T),
         (Edge, Fp4, G16, [1, 1, 1, 1, 16], F16, F32, Even, T),
         (Edge, Fp4, G16, [1, 3, 3, 7, 16], F32, F32, Even, T),
         (Edge, Fp4, G16, [5, 8, 8, 17, 48], F16, F16, Even, T),
@@ -408,6 +418,18 @@ fn cases() -> Vec<Case> {
         (Edge, Fp4, G32, [65, 2, 4, 63, 64], F16, F16, Even, DOWN),
         (Edge, Int4Sym, G32, [37, 3, 6, 31, 96], F32, F32, Holes, DOWN),
         (Edge, Int4Asym, G16, [3, 3, 5, 17, 48], F32, F16, Even, PAIRS),
+        (Edge, Int8, G32, [9, 4, 32, 66, 160], F32, F32, Even, T),
+        (Edge, Int8, G32, [37, 3, 6, 31, 96], F16, F32, Even, UP),
+        (Edge, Int4Affine, G16, [43, 2, 3, 43, 48], F16, F32, Even, T),
+        (Edge, Int4Affine, G64, [65, 2, 4, 63, 64], F16, F16, Even, DOWN),
+        (Edge, Int4AffineF32, G32, [5, 2, 3, 17, 96], F32, F32, Even, T),
+        (Edge, Int4Asym5, G16, [3, 3, 5, 17, 48], F32, F16, Even, PAIRS),
+        (Edge, Q4K, G32, [33, 2, 5, 34, 512], F32, F32, Skewed, T),
+        (Edge, Q6K, G16, [1, 3, 3, 7, 256], F32, F32, Even, T),
+        (Edge, Q6K, G16, [70, 2, 5, 34, 256], F16, F16, Skewed, T),
+        (Edge, Format::F16, G16, [5, 8, 8, 17, 48], F16, F16, Even, T),
+        (Edge, Bf16, G16, [70, 2, 5, 34, 144], F16, F32, Skewed, DOWN),
+        (Edge, Format::F32, G16, [2, 2, 4, 130, 80], F32, F32, Holes, T),
         // 512 tokens per expert; gpt-oss-20b's shape; its decode step.
         (Bench, Fp4, G32, [4096, 1, 8, 4096, 4096], F16, F16, Even, T),
         (Bench, Mxfp4, G32, [4096, 4, 32, 2880, 2880], F16, F16, Even, T),
@@ -442,7 +464,7 @@ fn cases() -> Vec<Case> {
 pub fn family() -> Family {
     Family::new(
         "expert_gemm",
-        "y[t] = sum of p·(x[t]·W[e]) over the experts of t, W in four bits",
+        "y[t] = sum of p·(x[t]·W[e]) over the experts of t, W in 4 to 32 bits",
         VARIANTS,
         cases(),
     )

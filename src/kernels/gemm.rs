@@ -111,7 +111,6 @@ impl Spec {
                 )));
             }
         }
-        super::weights::check(&weights)?;
         if !tensor_scale.is_finite() {
             return Err(Refusal::argument(format!("`tensor_scale` is {tensor_scale}: it must be finite")));
         }
@@ -238,6 +237,7 @@ fn problem_of(spec: &Spec, matrix: Arc<QuantizedMatrix>, seed: u64) -> Problem {
         let column = |j: usize| {
             let terms = x.iter().zip(&w[j * k..(j + 1) * k]).map(|(a, b)| f64::from(*a) * f64::from(*b));
             near(terms, x_elem, y_elem, bias.get(j).map_or(0.0, |b| f64::from(*b)))
+                .wider(weights::bias_error(&matrix, j, x))
         };
         (0..n).map(column).collect()
     };
@@ -345,7 +345,10 @@ pub fn case_of(
 fn cases() -> Vec<Case> {
     use CaseClass::{Bench, Edge, Smoke};
     use Elem::{F16, F32};
-    use Format::{Fp4, Int4Asym, Int4Sym, Mxfp4, Nvfp4};
+    use Format::{
+        Bf16, Fp4, Int4Affine, Int4AffineBf16, Int4AffineF32, Int4Asym, Int4Asym5, Int4Sym, Int8, Mxfp4,
+        Nvfp4, Q4K, Q6K,
+    };
     use GroupSize::{G16, G32, G64, G128};
     // Edges: m, n, k at −1, 0, +1 of the tiles of 16, 64 and 128 and of steps of 16 and 32; one row; n < 8; K of one group;
     // more parts of K than fit evenly; odd numbers of groups, whose scales and zero points share words across rows.
@@ -359,6 +362,11 @@ fn cases() -> Vec<Case> {
         (Smoke, Int4Asym, G128, [96, 160, 256], F32, F32, PLAIN),
         (Smoke, Mxfp4, G32, [96, 160, 256], F16, F16, PLAIN),
         (Smoke, Nvfp4, G16, [96, 160, 256], F16, F16, PLAIN),
+        (Smoke, Int8, G32, [96, 160, 256], F16, F16, PLAIN),
+        (Smoke, Int4Affine, G64, [96, 160, 256], F16, F16, PLAIN),
+        (Smoke, Q4K, G32, [96, 160, 256], F16, F32, PLAIN),
+        (Smoke, Q6K, G16, [96, 160, 256], F16, F32, PLAIN),
+        (Smoke, Format::F16, G16, [96, 160, 256], F16, F16, PLAIN),
         (Edge, Fp4, G16, [1, 1, 16], F16, F32, PLAIN),
         (Edge, Fp4, G16, [1, 7, 16], F32, F32, BIAS),
         (Edge, Fp4, G16, [15, 17, 48], F16, F16, BIAS),
@@ -382,6 +390,23 @@ fn cases() -> Vec<Case> {
         (Edge, Mxfp4, G32, [1, 3, 32], F32, F32, PLAIN),
         (Edge, Nvfp4, G16, [40, 72, 272], F16, F32, PLAIN),
         (Edge, Nvfp4, G16, [4, 65, 1296], F32, F32, BIAS),
+        (Edge, Int8, G32, [1, 3, 32], F32, F32, PLAIN),
+        (Edge, Int8, G32, [66, 67, 1056], F16, F32, BIAS),
+        (Edge, Int4Affine, G16, [31, 43, 48], F16, F32, PLAIN),
+        (Edge, Int4Affine, G32, [65, 66, 96], F16, F16, BIAS),
+        (Edge, Int4AffineBf16, G64, [1, 5, 2112], F32, F32, PLAIN),
+        (Edge, Int4AffineF32, G16, [5, 33, 80], F32, F32, PLAIN),
+        (Edge, Int4AffineF32, G128, [17, 16, 384], F16, F32, BIAS),
+        (Edge, Int4Asym5, G16, [2, 129, 1008], F32, F32, PLAIN),
+        (Edge, Q4K, G32, [1, 5, 256], F32, F32, PLAIN),
+        (Edge, Q4K, G32, [65, 63, 1280], F16, F16, BIAS),
+        (Edge, Q6K, G16, [1, 7, 256], F32, F32, BIAS),
+        (Edge, Q6K, G16, [33, 130, 1280], F16, F32, PLAIN),
+        (Edge, Format::F16, G16, [15, 17, 48], F16, F16, PLAIN),
+        (Edge, Bf16, G16, [3, 65, 1040], F32, F32, BIAS),
+        (Edge, Bf16, G16, [64, 66, 80], F16, F32, PLAIN),
+        (Edge, Format::F32, G16, [33, 6, 80], F32, F32, PLAIN),
+        (Edge, Format::F32, G16, [2, 129, 1008], F16, F32, PLAIN),
         (Bench, Fp4, G32, [4096, 4096, 4096], F16, F16, PLAIN),
         (Bench, Fp4, G32, [4096, 4096, 4096], F16, F32, PLAIN),
         (Bench, Fp4, G32, [4096, 4096, 4096], F32, F32, PLAIN),
@@ -403,7 +428,7 @@ fn cases() -> Vec<Case> {
 
 /// The family.
 pub fn family() -> Family {
-    Family::new("gemm", "y = x·W, W in four bits", VARIANTS, cases())
+    Family::new("gemm", "y = x·W, W in 4 to 32 bits", VARIANTS, cases())
 }
 
 #[cfg(test)]

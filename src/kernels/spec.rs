@@ -392,6 +392,16 @@ pub enum Want {
     Nan,
 }
 
+impl Want {
+    /// With `error` more of tolerance; integers have none.
+    pub(super) fn wider(self, error: f64) -> Self {
+        match self {
+            Want::Near { value, bound } => Want::Near { value, bound: bound + error },
+            exact => exact,
+        }
+    }
+}
+
 /// An output buffer with its reference, computed row by row so that large ones can be sampled.
 #[derive(Clone)]
 pub struct Output {

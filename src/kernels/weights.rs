@@ -2,20 +2,10 @@
 
 use std::sync::Arc;
 
-use super::spec::{Operand, Refusal};
+use super::spec::{Elem, Operand};
 use crate::gpu::BufferSpec;
 use crate::lower::Defines;
 use crate::quant::{Format, QuantizedMatrix, ScaleEncoding, WeightSpec};
-
-/// Refuses formats that the families which call this do not decode yet.
-pub(super) fn check(spec: &WeightSpec) -> Result<(), Refusal> {
-    let format = spec.format();
-    let decoded = [Format::Fp4, Format::Int4Sym, Format::Int4Asym, Format::Mxfp4, Format::Nvfp4];
-    if decoded.contains(&format) {
-        return Ok(());
-    }
-    Err(Refusal::argument(format!("`weights` are {format}: no kernel of this family decodes them yet")))
-}
 
 /// What `common/weights.wgsl` and `common/weights.metal` are specialised by.
 pub(super) fn defines(spec: &WeightSpec) -> Defines {
@@ -87,4 +77,16 @@ pub(super) fn random(spec: &WeightSpec, seed: u64) -> Arc<QuantizedMatrix> {
 /// The tensor scale of [`random`] matrices.
 pub(super) fn random_tensor_scale(format: Format) -> f32 {
     if format == Format::Nvfp4 { QuantizedMatrix::RANDOM_TENSOR_SCALE } else { 1.0 }
+}
+
+/// What rounding scaled codes and biases apart adds to the error of a row's product with `x`, beyond what its terms allow.
+///
+/// A code of 4 bits times an f16, bf16 or Q4_K's scale is exact in f32: adding the bias rounds once, by the weight's own size.
+/// Under an f32 scale the product is rounded too, by its size, which the bias may cancel.
+pub(super) fn bias_error(matrix: &QuantizedMatrix, row: usize, x: &[f32]) -> f64 {
+    if matrix.format() != Format::Int4AffineF32 {
+        return 0.0;
+    }
+    let size = |(col, x): (usize, &f32)| matrix.magnitude(row, col) * f64::from(x.abs());
+    Elem::F32.epsilon() * x.iter().enumerate().map(size).sum::<f64>()
 }

@@ -122,6 +122,9 @@ pub(super) fn naive(spec: &Spec, caps: &Caps) -> Result<Plan, Refusal> {
 
 pub(super) fn tiled(spec: &Spec, caps: &Caps, scales_cached: bool, buffers: u32) -> Result<Plan, Refusal> {
     elementwise(caps, &[spec.x, spec.y])?;
+    if scales_cached && spec.weights.format().is_plain() {
+        return Err(Refusal::needs("scales: plain weights have none"));
+    }
     let defines = defines(&spec.weights, spec.x, spec.y, spec.bias)
         .with("SCALES_CACHED", i32::from(scales_cached))
         .with("BUFFERS", buffers);
