@@ -1,18 +1,18 @@
-//! Dequantization: `dequantized[r, k] = value(code(r, k)) · scale(r, k / group) · tensor_scale`.
+//! Dequantization: `dequantized[r, k] = (value(code(r, k)) · scale(r, k / group) + bias(r, k / group)) · tensor_scale`.
 //!
 //! | operand | elements | layout |
 //! |---|---|---|
-//! | `words` | u32 `[n, k/8]` | row-major, eight codes a word along K: see [`crate::quant`] |
-//! | `scales` | f16, E8M0 or E4M3 `[n, k/group]` | packed in u32 words |
-//! | `zero_points` | nibbles `[n, k/group]` | packed in u32 words, int4-asym only |
+//! | `words` | codes `[n, k]`, of 4 to 32 bits | row-major, packed in u32 words along K: see [`crate::quant`] |
+//! | `scales` | scales and biases `[n, k/group]` | packed in u32 words; plain weights have none |
+//! | `zero_points` | 4 or 5 bits `[n, k/group]` | packed in u32 words, int4-asym and int4-asym5 only |
 //! | `dequantized` | f16 or f32 `[n, k]` | row-major |
 //!
-//! Nothing in it depends on where a row ends, so kernels see one run of `n·k` weights. Per 32 weights of fp4 with
+//! Plain weights have a scale of 1, and the bias is 0 in formats without one. Nothing in it depends on where a row ends, so kernels see one run of `n·k` weights. Per 32 weights of fp4 with
 //! groups of 32, 18 bytes are read and 64 (f16) written: a kernel is as good as its stores.
 //!
 //! | variant | what differs |
 //! |---|---|
-//! | naive | a word per invocation, scalar stores, a scale load per weight |
+//! | naive | eight weights per invocation, scalar stores, a scale load per weight |
 //! | scales_in_workgroup | naive, with the scales first copied to workgroup memory |
 //! | scales_in_texture | naive, with the scales in a texture |
 //! | optimized | 16-byte stores by neighbouring lanes, a scale load per 16 bytes, eight codes decoded at a time |

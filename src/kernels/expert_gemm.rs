@@ -2,7 +2,7 @@
 //!
 //! | operand | elements | layout |
 //! |---|---|---|
-//! | `words`, `scales`, `zero_points` | W `[experts, n, k]` in four bits | as one matrix of `experts·n` rows: see [`crate::quant`] |
+//! | `words`, `scales`, `zero_points` | W `[experts, n, k]` in 4 to 32 bits | as one matrix of `experts·n` rows: see [`crate::quant`] |
 //! | `x` | f16 or f32 `[tokens, k]`, or `[tokens·top_k, k]` | row-major |
 //! | `expert_ids` | u32 `[tokens, top_k]` | row-major; an id of `experts` or more chooses nothing |
 //! | `probabilities` | f32 `[tokens, top_k]` | row-major |
@@ -425,9 +425,9 @@ fn cases() -> Vec<Case> {
         (Edge, Int4AffineF32, G32, [5, 2, 3, 17, 96], F32, F32, Even, T),
         (Edge, Int4Asym5, G16, [3, 3, 5, 17, 48], F32, F16, Even, PAIRS),
         (Edge, Q4K, G32, [33, 2, 5, 34, 512], F32, F32, Skewed, T),
-        (Edge, Q6K, G16, [1, 3, 3, 7, 256], F32, F32, Even, T),
+        (Edge, Q6K, G16, [1, 3, 4, 7, 256], F32, F32, Even, T),
         (Edge, Q6K, G16, [70, 2, 5, 34, 256], F16, F16, Skewed, T),
-        (Edge, Format::F16, G16, [5, 8, 8, 17, 48], F16, F16, Even, T),
+        (Edge, Format::F16, G16, [5, 8, 9, 17, 48], F16, F16, Even, T),
         (Edge, Bf16, G16, [70, 2, 5, 34, 144], F16, F32, Skewed, DOWN),
         (Edge, Format::F32, G16, [2, 2, 4, 130, 80], F32, F32, Holes, T),
         // 512 tokens per expert; gpt-oss-20b's shape; its decode step.

@@ -1,8 +1,8 @@
-//! Matrix product with 4-bit weights: `y[i, j] = bias[j] + Σ_k x[i, k] · W[j, k]`, for prompts and batches.
+//! Matrix product with quantized or plain weights: `y[i, j] = bias[j] + Σ_k x[i, k] · W[j, k]`, for prompts and batches.
 //!
 //! | operand | elements | layout |
 //! |---|---|---|
-//! | `words`, `scales`, `zero_points` | W `[n, k]` in four bits | row-major: see [`crate::quant`] |
+//! | `words`, `scales`, `zero_points` | W `[n, k]` in 4 to 32 bits | row-major: see [`crate::quant`] |
 //! | `x` | f16 or f32 `[m, k]` | row-major |
 //! | `bias` | f32 `[n]` | optional |
 //! | `y` | f16 or f32 `[m, n]` | row-major |

@@ -2,11 +2,13 @@
 //!
 //! | operand | elements | layout |
 //! |---|---|---|
-//! | `words` | u32 `[n, k/8]` | row-major, eight codes a word along K: see [`crate::quant`] |
-//! | `scales` | f16, E8M0 or E4M3 `[n, k/group]` | packed in u32 words |
-//! | `zero_points` | nibbles `[n, k/group]` | packed in u32 words, int4-asym only |
+//! | `words` | codes `[n, k]`, of 4 to 32 bits | row-major, packed in u32 words along K: see [`crate::quant`] |
+//! | `scales` | scales and biases `[n, k/group]` | packed in u32 words; plain weights have none |
+//! | `zero_points` | 4 or 5 bits `[n, k/group]` | packed in u32 words, int4-asym and int4-asym5 only |
 //! | `x` | f16 or f32 `[batch, k]` | row-major, batch 1 to 8 |
 //! | `y` | f32 `[batch, n]` | row-major |
+//!
+//! Formats with a bias per group add `bias(r, k / group)` to the scaled code: `optimized` multiplies it by the group's sum of x.
 //!
 //! Each weight is used `batch` times, so the product is bound by reading the weights once, if decoding keeps up: a card
 //! of 3 TB/s reads five weights while one lane multiplies.
