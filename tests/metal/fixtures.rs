@@ -5,7 +5,8 @@
 //! - `// faults: ...` — words of the one kind of fault that the sanitizer finds in it; none without the line.
 //! - `// run: G of T` — threadgroups and threads of each; 1 of 64 without it.
 //!
-//! `untrusted` holds what must not harm the process that runs it: buffer 0 has the words 1, 2, 3, ….
+//! `untrusted` holds what must not harm the process that runs it: buffer 0 has the words 1, 2, 3, …. `rendezvous`
+//! holds kernels whose threads meet: buffer 0 has the words 0, 1, 2, …, buffer 1 is for results.
 
 use super::{clang, shown};
 use std::path::{Path, PathBuf};
@@ -147,4 +148,10 @@ fn an_untrusted_kernel_ends_as_its_head_says() {
     let first: Vec<u32> = (1..=N_WORDS as u32).collect();
     all("untrusted", &first);
     assert!(!Path::new("created-by-a-kernel").exists());
+}
+
+#[test]
+fn threads_that_meet_compute_what_the_head_says() {
+    let first: Vec<u32> = (0..N_WORDS as u32).collect();
+    all("rendezvous", &first);
 }
