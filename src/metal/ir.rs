@@ -144,7 +144,7 @@ fn for_reading(text: &str) -> String {
     out
 }
 
-const IR_FLAGS: [&str; 18] = [
+const IR_FLAGS: [&str; 22] = [
     "-O1",
     "-S",
     "-emit-llvm",
@@ -161,6 +161,11 @@ const IR_FLAGS: [&str; 18] = [
     // A vector of which only components are used is still loaded as one, as the text says.
     "-mllvm",
     "-disable-vector-combine",
+    // What both arms of a branch do stays where the text has it.
+    "-mllvm",
+    "-sink-common-insts=false",
+    "-mllvm",
+    "-hoist-common-insts=false",
     // A loop that zeroes or copies an array stays a loop of accesses.
     "-fno-builtin-memset",
     "-fno-builtin-memcpy",

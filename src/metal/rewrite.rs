@@ -390,9 +390,21 @@ impl Rewriter<'_> {
     fn tokens_everywhere(&mut self) {
         let t = self.tokens;
         let has_bfloat = self.mode.dialect == Dialect::Cxx && (0..t.list.len()).any(|i| t.is(i, "bfloat"));
+        let own_assignments: HashSet<&str> = (0..t.list.len().saturating_sub(2))
+            .filter(|&i| t.is(i, "operator") && t.is(i + 2, "="))
+            .map(|i| t.str(i + 1))
+            .collect();
         let mut i = 0;
         while i < t.list.len() {
             let token = t.list[i];
+            if token.kind == Kind::Punctuation
+                && own_assignments.contains(t.str(i))
+                && t.list.get(i + 1).is_some_and(|next| next.start == token.end && t.is(i + 1, "="))
+                && self.mode.dialect == Dialect::Cxx
+                && self.generic.iter().any(|r| r.contains(&i))
+            {
+                self.component_assignment(i);
+            }
             if t.opens_attribute(i) {
                 let after = t.after_bracket(i, t.list.len());
                 self.blank(i, after);
@@ -437,6 +449,31 @@ impl Rewriter<'_> {
             }
             i += 1;
         }
+    }
+
+    /// `v.x += e` in a template, from the operator at token `i`: becomes `v.x = value_of(v.x) + (e)` where the program has
+    /// an operator `+=` of its own, with which clang forgets that `v.x` has a setter.
+    fn component_assignment(&mut self, i: usize) {
+        let t = self.tokens;
+        let operator = t.str(i);
+        let component = |n: usize| t.is_identifier(n) && matches!(t.str(n), "x" | "y" | "z" | "w");
+        let opens = |n: usize| matches!(t.str(n), ";" | "{" | "}" | ")" | "," | ":" | "else");
+        if i < 4 || !component(i - 1) || !t.is(i - 2, ".") || !t.is_identifier(i - 3) || !opens(i - 4) {
+            return;
+        }
+        let mut stop = i + 2;
+        while stop < t.list.len() && !matches!(t.str(stop), ";" | "," | ")" | "}") {
+            let bracket = matches!(t.str(stop), "(" | "[" | "{");
+            stop = if bracket { t.after_bracket(stop, t.list.len()) } else { stop + 1 };
+        }
+        if stop >= t.list.len() {
+            return;
+        }
+        let (target, equals) = (t.join(i - 3..i), i + 1);
+        let text = format!("= ::marlin::value_of({target}) {operator} (");
+        self.edits.push((t.list[i].start..t.list[equals].end, text));
+        let end = t.list[stop].start;
+        self.edits.push((end..end, ")".to_owned()));
     }
 
     /// Replaces tokens `start..end` by blanks.

@@ -275,9 +275,35 @@ template <typename T> kernel void k(device T* o [[buffer(0)]], constant int& n [
   for (int j = 0; j < 4; ++j) s += fmax(0, fmin(1, s / 6 + 0.5));
   o[i] = T(s * share);
 }
+template <typename T> struct of { T t; };
+template <typename T> thread of<T>& operator+=(thread of<T>& a, of<T> b) { a.t += b.t; return a; }
+template <typename I> vec<I, 2> start(uint3 e) { return vec<I, 2>(I(e.x), I(e.y)); }
+template <typename I> kernel void steps(device float* o [[buffer(0)]], constant int& n [[buffer(1)]], uint3 g [[thread_position_in_grid]]) {
+  auto at = start<I>({2 * g.x, g.y, g.z});
+  I by = n;
+  for (int j = 0; j < 4; ++j) { o[at.x] = float(at.y); at.x += by; at.y += by, at.y += 1; }
+}
+template [[host_name(\"ks\")]] kernel void steps<int>(device float*, constant int&, uint3);
 template [[host_name(\"kf\")]] kernel void k<float>(device float*, constant int&, uint);
 template [[host_name(\"kh\")]] kernel void k<half>(device half*, constant int&, uint);
 ";
     let report = audit_metal("shapes.metal", text, &Defines::new(), &Settings::default());
-    assert!(report.kernels.iter().all(|k| k.analysed) && report.kernels.len() == 2, "{:?}", report.kernels);
+    assert!(report.kernels.iter().all(|k| k.analysed) && report.kernels.len() == 3, "{:?}", report.kernels);
+}
+
+#[test]
+fn accesses_of_the_arms_of_a_branch_stand_where_the_text_has_them() {
+    let Some(report) = audit("ternary_line") else { return };
+    let found = |kernel: &str| {
+        let own = report.sites.iter().filter(|s| s.kernel == kernel && s.line != 26);
+        let mut all: Vec<_> = own.map(|s| (s.buffer.as_str(), s.line, s.column > 1)).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(found("arms"), [("a", 13, true), ("b", 15, true), ("o", 13, true), ("o", 15, true)]);
+    // Of a choice between two loads the compiler keeps the line only.
+    let lines: Vec<_> = found("choice").into_iter().map(|(buffer, line, _)| (buffer, line)).collect();
+    assert_eq!(lines, [("a", 24), ("b", 24)]);
+    let lines: Vec<_> = report.findings.iter().filter_map(|f| f.place().map(|l| l.line)).collect();
+    assert!(lines.iter().all(|l| [13, 15, 24].contains(l)) && lines.len() >= 5, "{lines:?}");
 }

@@ -112,6 +112,13 @@ template <class T>
 struct remove_const {
   typedef __remove_const(T) type;
 };
+// Types have no address space of their own here.
+template <class T>
+struct remove_addrspace {
+  typedef T type;
+};
+template <class T>
+using remove_addrspace_t = typename remove_addrspace<T>::type;
 template <class T>
 struct remove_volatile {
   typedef __remove_volatile(T) type;
@@ -208,8 +215,6 @@ template <class A, class B>
 constexpr bool is_convertible_v = is_convertible<A, B>::value;
 template <class T, class... A>
 constexpr bool is_constructible_v = is_constructible<T, A...>::value;
-template <class...>
-using void_t = void;
 template <class T>
 T&& declval();
 template <class T>
@@ -279,6 +284,15 @@ struct vec;
 template <class T, int N>
 struct packed_vec;
 
+// The value of a component, for what clang doesn't do with a property in a template.
+}  // namespace metal
+namespace marlin {
+template <class T>
+constexpr T value_of(T x) {
+  return x;
+}
+}  // namespace marlin
+namespace metal {
 #define MARLIN_COMPONENT(M, NAME, IX)                                       \
   T marlin_get_##M() const { return T(v[IX]); }                             \
   T marlin_put_##M(T x) {                                                   \
