@@ -126,14 +126,20 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         kernel: "attention/flash_coop",
         why: "outputs are not rescaled when the maximum grows",
-        find: "if any(reasons != vec4<u32>()) {",
-        replace: "if any(reasons > vec4<u32>(1000u)) {",
+        find: "if any(workgroupUniformLoad(&rescales) != vec4<u32>()) {",
+        replace: "if any(workgroupUniformLoad(&rescales) > vec4<u32>(1000u)) {",
     },
     Mutant {
         kernel: "attention/flash_coop",
         why: "NaN in the value of a key that a query does not see counts",
-        find: "v_next_{{I}} = select(v_next_{{I}}, vec4<f16>(), out_{{I}});",
-        replace: "",
+        find: "select(v_next_{{I}}, vec4<f16>(), out_{{I}})",
+        replace: "v_next_{{I}}",
+    },
+    Mutant {
+        kernel: "attention/flash_coop",
+        why: "an infinity that a query does see is lost with those that it does not",
+        find: "if any(rescales != vec4<u32>()) {",
+        replace: "if any(rescales > vec4<u32>(1000u)) {",
     },
     Mutant {
         kernel: "attention/flash",
