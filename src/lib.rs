@@ -26,13 +26,13 @@
 //! | [`audit`] | what each memory access of a kernel costs, and why |
 //! | [`report`] | rows rendered as table, JSON, HTML |
 //!
-//! On the web (`wasm32`) the library has what an app embeds: `exec`, `gpu`, `kernels`, `lower` and `quant`.
+//! On the web (`wasm32`) the library has what an app embeds, `exec`, `gpu`, `kernels`, `lower` and `quant`, and the
+//! auditor of WGSL (`audit`): Metal text needs clang.
 //!
 //! Rules that hold everywhere: a requested variant runs or is refused with a reason, never replaced;
 //! nothing is timed that was not verified in the same run; the library never panics on user input,
 //! never prints, and never submits work unless the function's name says so.
 
-#[cfg(not(target_arch = "wasm32"))]
 pub mod audit;
 pub mod exec;
 pub mod gpu;

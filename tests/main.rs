@@ -9,4 +9,5 @@ mod kernels;
 mod lower;
 mod metal;
 mod repository;
+mod web;
 mod weights;

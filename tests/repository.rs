@@ -17,6 +17,10 @@ fn files_below(folder: &str) -> BTreeSet<String> {
     fn walk(dir: &Path, prefix: &str, found: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().map(|e| e.expect("readable folder")) {
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            // What npm fetches for the web is nobody's source here.
+            if entry.file_name() == "node_modules" {
+                continue;
+            }
             if entry.path().is_dir() {
                 walk(&entry.path(), &format!("{name}/"), found);
             } else {

@@ -14,6 +14,8 @@
 //! overflow 32 bits, parameters that are divided by not to be 0, and buffers to begin at a multiple of
 //! 256 bytes.
 
+#![cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "what only the audit of Metal text uses"))]
+
 mod advice;
 mod analyse;
 mod baseline;
@@ -25,6 +27,7 @@ mod finding;
 mod front;
 mod lanes;
 mod merge;
+#[cfg_attr(target_arch = "wasm32", path = "no_metal.rs")]
 mod metal;
 pub mod render;
 mod report;
@@ -38,6 +41,7 @@ mod trace;
 mod variable;
 
 pub use crate::memory::{AccessKind, BankModel, Space};
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use analyse::not_analysed;
 pub use analyse::{audit_composed, audit_lowered, audit_wgsl};
 pub use baseline::Baseline;
@@ -45,10 +49,13 @@ pub use classify::{Confidence, Pattern};
 pub use error::AuditError;
 pub use files::{Request, audit_text, run, trace_file};
 pub use finding::{Finding, Label, Severity};
-pub use metal::{audit_ir, audit_metal};
+#[cfg(not(target_arch = "wasm32"))]
+pub use metal::audit_ir;
+pub use metal::audit_metal;
 pub use report::{Kernel, KernelBytes, Report, Site, Traced};
 pub use rules::{Rule, all as rules, find as rule};
 pub use settings::Settings;
 pub use target::Target;
 pub use trace::{OutOfBounds, TraceError, trace_wgsl};
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use variable::variables;

@@ -71,6 +71,10 @@ pub struct Site {
     /// The access's text.
     #[serde(skip)]
     pub source: String,
+    /// One request with the most active lanes: each lane's number in the workgroup and its byte offset in the buffer,
+    /// as it would be for some values of what is not known. Empty where the addresses are data.
+    #[serde(skip)]
+    pub request: Vec<(usize, i64)>,
     /// The sums over the whole dispatch, where every request was counted.
     #[serde(skip)]
     pub traffic: Option<Traffic>,
@@ -117,6 +121,7 @@ impl Site {
             bank_model: in_workgroup.then(|| settings.banks.name()),
             traced: None,
             source,
+            request: c.example.clone(),
             traffic: c.traffic(),
         }
     }
@@ -152,6 +157,7 @@ impl Site {
             bank_model: None,
             traced: Some(Traced::new(traffic, None)),
             source: String::new(),
+            request: Vec::new(),
             traffic: None,
         }
     }

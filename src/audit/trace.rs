@@ -7,13 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::analyse::{audit_lowered, constants, missing_overrides};
 use super::error::AuditError;
+#[cfg(not(target_arch = "wasm32"))]
 use super::metal::place_label;
 use super::report::{Report, Site, Traced};
 use super::settings::Settings;
 use super::variable::variables;
 use crate::exec;
 use crate::lower::{LowerError, Lowered};
-use crate::memory::{Access, AccessKind, Location, Space, Traffic};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::memory::AccessKind;
+use crate::memory::{Access, Location, Space, Traffic};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::metal::{self, SiteTraffic};
 
 /// A traced access.
@@ -41,6 +45,7 @@ impl Report {
 
     /// Puts what a run of Metal text traced beside the static counts. Parameters that the text takes by reference are
     /// no accesses to the auditor.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn attach_metal<'a>(
         &mut self,
         kernel: &str,

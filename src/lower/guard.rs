@@ -5,7 +5,9 @@
 //! and a panic is caught there.
 
 use std::cell::Cell;
+#[cfg(not(target_arch = "wasm32"))]
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(not(target_arch = "wasm32"))]
 use std::sync::Once;
 
 use super::{Composed, LowerError};
@@ -22,6 +24,7 @@ const MOST_BRANCHES: usize = if cfg!(target_arch = "wasm32") { 100 } else { 4_00
 
 thread_local! {
     /// Whether a panic of this thread is caught by [`guarded`], and so is nobody else's to hear of.
+    #[cfg(not(target_arch = "wasm32"))]
     static QUIET: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread has the large stack.
     static DEEP: Cell<bool> = const { Cell::new(false) };
@@ -66,6 +69,7 @@ pub(crate) fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String
     Ok(work())
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     // The hook is the process's: it is put before the one that is there, once, and is silent only for a panic that is
     // caught here. A hook that the app sets later takes its place, and hears of these panics too.
@@ -87,6 +91,12 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         text.lines().next().unwrap_or_default().to_string()
     })
+}
+
+/// On the web a panic ends the instance, so that the app's hook must hear of it.
+#[cfg(target_arch = "wasm32")]
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    Ok(work())
 }
 
 /// Refuses a program on which naga and those who walk its result would need more stack than there is.

@@ -1,0 +1,24 @@
+// Puts the pages together as static files in site/: any host serves them, and no other is asked for anything.
+import { cp, mkdir, readFile, rm } from "node:fs/promises";
+import { build } from "esbuild";
+
+const site = new URL("site/", import.meta.url);
+const here = (path) => new URL(path, import.meta.url);
+await rm(site, { recursive: true, force: true });
+await mkdir(site);
+const examples = JSON.parse(await readFile(here("page/examples.json"), "utf8"));
+for (const e of examples) e.source = await readFile(here(`page/examples/${e.id}.wgsl`), "utf8");
+await build({
+  entryPoints: { main: here("page/main.mjs").pathname, worker: here("page/worker.mjs").pathname },
+  outdir: site.pathname,
+  bundle: true,
+  format: "esm",
+  minify: true,
+  target: "es2022",
+  define: { EXAMPLES: JSON.stringify(examples) },
+  legalComments: "linked",
+  external: ["node:fs/promises"],
+  logLevel: "warning",
+});
+for (const file of ["index.html", "style.css"]) await cp(here(`page/${file}`), new URL(file, site));
+await cp(here("pkg/marlin_web_bg.wasm"), new URL("marlin_web_bg.wasm", site));

@@ -1,0 +1,30 @@
+// Transpose through a padded tile: one word more per row puts the words of a column into different banks, so that
+// every access is as good as it gets.
+struct Params {
+    n: u32,
+}
+
+const TILE = 32u;
+const PITCH = TILE + 1u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+var<workgroup> tile: array<f32, TILE * (TILE + 1)>;
+
+@compute @workgroup_size(32, 8)
+fn main(
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    for (var row = local.y; row < TILE; row += 8u) {
+        let y = group.y * TILE + row;
+        tile[row * PITCH + local.x] = input[y * params.n + group.x * TILE + local.x];
+    }
+    workgroupBarrier();
+    for (var row = local.y; row < TILE; row += 8u) {
+        let y = group.x * TILE + row;
+        output[y * params.n + group.y * TILE + local.x] = tile[local.x * PITCH + row];
+    }
+}
