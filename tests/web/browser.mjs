@@ -123,20 +123,21 @@ try {
   const fault = await readFile(new URL("../fixtures/lower/constant_f16_from_u32_too_large.wgsl", import.meta.url), "utf8");
   check(/naga can't read it/.test(await replace(page, fault)), "a panic of naga's is a sentence");
   check(/^Audited in/.test(await replace(page, good)), "and the page goes on");
-  // Calls 20,000 deep: no stack of a browser holds them.
-  let deep = "fn f0(x: u32) -> u32 { return x; }\n";
-  for (let i = 1; i < 20_000; i++) deep += `fn f${i}(x: u32) -> u32 { return f${i - 1}(x); }\n`;
-  deep += "@group(0) @binding(0) var<storage, read_write> y: array<u32>;\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) g: vec3<u32>) { y[f19999(g.x)] = 1u; }\n";
+  // A member 20,000 structs deep: no stack of a browser holds it.
+  const head = "@group(0) @binding(0) var<storage, read_write> y: array<u32>;\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) g: vec3<u32>) {\n";
+  let deep = "struct S0 { a: u32 }\n";
+  for (let i = 1; i < 20_000; i++) deep += `struct S${i} { a: S${i - 1} }\n`;
+  deep += `@group(0) @binding(0) var<storage, read_write> y: S19999;\n@compute @workgroup_size(64)\nfn main() { y${".a".repeat(20_000)} = 1u; }\n`;
   const trapped = await replace(page, deep);
-  console.log(`browser: calls 20,000 deep: ${trapped.slice(0, 160)}`);
+  console.log(`browser: 20,000 structs deep: ${trapped.slice(0, 160)}`);
   check(/The analyser (stopped|took)/.test(trapped), "a trap is a sentence");
   check(/^Audited in/.test(await replace(page, good)), "and the page goes on with a new worker");
-  let long = "@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) g: vec3<u32>) {\n";
-  for (let i = 0; i < 5_000; i++) long += `    y[g.x * 2u + ${i}u] = f32(${i});\n`;
+  let long = head;
+  for (let i = 0; i < 5_000; i++) long += `    y[g.x * 2u + ${i}u] = ${i}u;\n`;
   const longest = await replace(page, `${long}}\n`);
   console.log(`browser: 5,000 lines with an access each: ${longest}`);
   check(longest.length > 10, "5,000 lines have an answer");
-  check(/parameter/.test(await replace(page, good)) || /^Audited in/.test(await text(page, "#status")), "and the page goes on");
+  check(/^Audited in/.test(await replace(page, good)), "and the page goes on");
 
   // A pause in typing, at 300 lines.
   const lines = await readFile(new URL("../../examples/web/page/examples/gemv_optimized.wgsl", import.meta.url), "utf8");

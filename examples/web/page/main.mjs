@@ -44,6 +44,8 @@ function worth(site) {
   return use >= 0.75 ? "good" : use >= 0.35 ? "fair" : "bad";
 }
 
+const WORST_FIRST = ["bad", "fair", "good", "soft"];
+
 /** "4 / 128 B strided", or what banks do. */
 function brief(site) {
   if (site.bank_ways !== undefined) return `${site.pattern} ${site.bank_ways}×`;
@@ -65,16 +67,20 @@ const marks = StateField.define({
 });
 
 class Note extends WidgetType {
-  constructor(parts) {
+  constructor(parts, indent) {
     super();
     this.parts = parts;
+    this.indent = indent;
   }
   eq(other) {
     return JSON.stringify(this.parts) === JSON.stringify(other.parts);
   }
   toDOM() {
     const inner = this.parts.flatMap(([text, kind], i) => [i > 0 ? " · " : "", make("span", { class: kind }, text)]);
-    return make("span", { class: "note" }, ...inner);
+    return make("div", { class: "note", style: `padding-left: calc(${this.indent}ch + 7px)` }, ...inner);
+  }
+  get estimatedHeight() {
+    return 18;
   }
   ignoreEvent() {
     return false;
@@ -166,7 +172,7 @@ function options() {
   return given;
 }
 
-/** An input for each parameter that the shader has, and for those that were given and are no longer there. */
+/** An input for each parameter that the shader has. Values of those that an edit took away are kept: it may come back. */
 function showParameters(parameters) {
   // `n` may stand for `params.n`.
   for (const short of Object.keys(known)) {
@@ -175,7 +181,7 @@ function showParameters(parameters) {
     known[whole[0]] ??= known[short];
     delete known[short];
   }
-  const names = [...new Set([...parameters, ...Object.keys(known)])].slice(0, 32);
+  const names = parameters.slice(0, 32);
   const before = [...$("parameters").querySelectorAll("input")].map((i) => i.name);
   if (before.join() === names.join()) return;
   $("parameters").replaceChildren(
@@ -228,7 +234,7 @@ async function ask() {
   }
   if (answer.error) return say(answer.error, true);
   shown = answer.inspected;
-  const { report, unused, trace_error, parameters } = shown;
+  const { report, trace_error, parameters } = shown;
   showParameters(parameters);
   showMarks();
   showFindings();
@@ -237,11 +243,10 @@ async function ask() {
   if (listing) $("listing").firstChild.textContent = answer.msl ?? answer.msl_error;
   const refused = report.kernels.find((k) => !k.analysed);
   const took = `Audited in ${answer.audit_ms < 10 ? answer.audit_ms.toFixed(1) : Math.round(answer.audit_ms)} ms.`;
-  const slips = unused.length ? ` No kernel has a parameter ${unused.join(", ")}.` : "";
   if (refused) say(refused.reason, true);
   else if (report.kernels.length === 0) say("There is no entry point in this text.", true);
   else if (trace_error) say(`${took} Not counted by a run: ${trace_error}.`, true);
-  else say(`${took}${slips}`, slips !== "");
+  else say(took);
   document.body.dataset.state = "audited";
 }
 
@@ -274,8 +279,12 @@ function showMarks() {
   }
   for (const [line, parts] of byLine) {
     if (line > editor.state.doc.lines) continue;
+    // What costs most comes first.
+    parts.sort((a, b) => WORST_FIRST.indexOf(a[1]) - WORST_FIRST.indexOf(b[1]));
     const few = parts.length > 3 ? [...parts.slice(0, 3), [`${parts.length - 3} more`, "soft"]] : parts;
-    found.push(Decoration.widget({ widget: new Note(few), side: 1 }).range(editor.state.doc.line(line).to));
+    const there = editor.state.doc.line(line);
+    const widget = new Note(few, Math.min(12, /^ */.exec(there.text)[0].length));
+    found.push(Decoration.widget({ widget, side: 1, block: true }).range(there.to));
   }
   editor.dispatch({ effects: setMarks.of(Decoration.set(found, true)) });
 }
