@@ -119,7 +119,7 @@ impl std::fmt::Display for Invocation {
 }
 
 /// A mistake of the kernel, found while it ran.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("kernel `{kernel}`: {kind}; {invocation}")]
 pub struct Fault {
     /// The entry point.
@@ -133,7 +133,7 @@ pub struct Fault {
 }
 
 /// The kinds of [`Fault`].
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultKind {
     /// An index outside of its array, vector, matrix or texture. Only with the sanitizer; without it the
@@ -182,6 +182,31 @@ pub enum FaultKind {
         arrived: u32,
         /// Invocations that should be.
         expected: u32,
+    },
+    /// A subgroup operation that not all lanes of the subgroup come to: GPUs differ in which lanes take part. A warning.
+    #[error("subgroup operation in divergent control flow: {active} of {lanes} lanes take part")]
+    DivergentSubgroup {
+        /// Lanes that are active.
+        active: u32,
+        /// Lanes of the subgroup.
+        lanes: u32,
+    },
+    /// A lane asks for the value of a lane that is not there, or not active: it gets anything. A warning.
+    #[error("the value of lane {lane} is asked for, which {}", if *.exists { "is not active" } else { "does not exist" })]
+    AbsentLane {
+        /// The lane asked for.
+        lane: u32,
+        /// Whether the subgroup has it.
+        exists: bool,
+    },
+    /// A shift by as many bits as the type has, or more: WGSL takes the amount modulo the width, which is rarely what is
+    /// meant. A warning.
+    #[error("a shift by {amount} of a type with {bits} bits shifts by {}", .amount % .bits)]
+    LargeShift {
+        /// The amount as the kernel computed it.
+        amount: u32,
+        /// Bits of the type.
+        bits: u32,
     },
     /// A subgroup ran more instructions than [`Options::max_steps`](super::Options::max_steps).
     #[error("more than {0} steps: an infinite loop?")]

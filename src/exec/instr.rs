@@ -215,6 +215,11 @@ pub(super) enum Instr {
         dst: Slot,
         src: Slot,
     },
+    /// Where the sanitizer looks at the amount of a shift.
+    CheckShift {
+        amount: Slot,
+        bits: u32,
+    },
     /// Sets a variable in the active lanes.
     Set {
         variable: Slot,
@@ -341,6 +346,7 @@ impl Instr {
                 f(src, false);
                 f(dst, true);
             }
+            Self::CheckShift { amount, .. } => f(amount, false),
             Self::IndexedLoad(x) => {
                 x.terms.iter_mut().for_each(|t| f(&mut t.index, false));
                 x.values.iter_mut().for_each(|s| f(s, true));

@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod language;
+mod planted;
 mod sanitizer;
 mod subgroups;
 mod vulkan;

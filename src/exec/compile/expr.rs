@@ -368,6 +368,15 @@ impl<'m> Compiler<'m> {
                 _ => {}
             }
         }
+        if matches!(op, Op::ShiftLeft | Op::ShiftRight) {
+            let bits = 8 * elem.size_bytes();
+            for &amount in b.iter() {
+                let known = self.constants.iter().find(|(_, slot)| **slot == amount).map(|((_, v), _)| *v);
+                if known.is_none_or(|v| v >= u64::from(bits)) {
+                    self.emit(Instr::CheckShift { amount, bits })?;
+                }
+            }
+        }
         // Operands are of one shape, or one is a scalar.
         (0..a.len().max(b.len()))
             .map(|i| {

@@ -5,6 +5,7 @@ use crate::exec::error::{Fault, FaultKind};
 use crate::exec::instr::{Global, ImageAccess, ImageQueryOp};
 use crate::exec::regs::{Slot, lanes};
 use crate::exec::texture::{ImageShape, Texture};
+use crate::memory::AccessKind;
 
 /// Whether a texture fits a variable.
 pub(super) fn check(global: &Global, shape: ImageShape, texture: &Texture) -> Result<(), ExecError> {
@@ -63,6 +64,13 @@ pub(super) fn access(
         inside |= 1 << lane;
         let ix = (at[2] as usize * size[1] as usize + at[1] as usize) * size[0] as usize + at[0] as usize;
         cx.offsets[lane] = (ix as u32).wrapping_mul(texture.texel_bytes());
+        if let Some(mut sanitizer) = cx.sanitizer.take() {
+            let kind = if a.store { AccessKind::Store } else { AccessKind::Load };
+            let lane_ix = lane as u32;
+            let met = sanitizer.access(cx.env.program, a.global, ix as u32, 1, kind, sg.ix, lane_ix, pc);
+            cx.sanitizer = Some(sanitizer);
+            met.map_err(|kind| cx.fault(kind, pc, sg.ix, lane))?;
+        }
         if a.store {
             texture.set_texel(ix, a.values.map(|slot| sg.regs.n(slot)[lane]));
         } else {

@@ -27,6 +27,9 @@ const MAX_WORKGROUP_BYTES: u64 = 1 << 30;
 /// The sanitizer may take this much shadow memory.
 const MAX_SHADOW_BYTES: u64 = 1 << 33;
 
+/// Warnings that are kept; more of the same kernel tell nothing new.
+const MAX_WARNINGS: usize = 64;
+
 /// Most workgroups of a dispatch in one dimension, as in WebGPU.
 const MAX_WORKGROUPS: u32 = 65535;
 
@@ -35,9 +38,12 @@ const MAX_WORKGROUPS: u32 = 65535;
 pub struct Options {
     /// Lanes per subgroup, 1 to 128.
     pub subgroup_size: u32,
-    /// Look for out-of-bounds accesses, data races and reads of uninitialized workgroup memory. Runs
-    /// workgroups one after the other.
+    /// Look for out-of-bounds accesses, data races and reads of uninitialized workgroup memory, and warn of what WGSL
+    /// allows and rarely means. Runs workgroups one after the other.
     pub sanitize: bool,
+    /// Run the subgroups of a workgroup from the last to the first between two barriers: a result that depends on it
+    /// depends on luck.
+    pub reverse_subgroups: bool,
     /// Which workgroups to trace.
     pub trace: TraceMode,
     /// The bank model for workgroup memory.
@@ -54,6 +60,7 @@ impl Default for Options {
         Self {
             subgroup_size: 32,
             sanitize: false,
+            reverse_subgroups: false,
             trace: TraceMode::Off,
             banks: BankModel::default(),
             max_steps: 1 << 33,
@@ -123,6 +130,8 @@ pub struct Run {
     /// Every access of the kernel with what the traced workgroups asked of it, in the order of the source. Empty
     /// without a trace; a site that no traced invocation reached has zero requests.
     pub sites: Vec<Site>,
+    /// What is allowed and suspect, the first of each place and kind. Only with the sanitizer.
+    pub warnings: Vec<Fault>,
 }
 
 /// Where a global is, for one run.
@@ -142,8 +151,10 @@ struct Env<'a> {
     memories: Vec<Memory<'a>>,
     /// Elements of each global's runtime array.
     lengths: Vec<u32>,
-    /// Bytes of each global.
+    /// Bytes of each global, texels of a texture.
     sizes: Vec<u64>,
+    /// The first global with the same memory, for each: itself where it shares none.
+    same: Vec<usize>,
     workgroups: [u32; 3],
 }
 
@@ -179,9 +190,21 @@ struct Context<'a> {
     sanitizer: Option<Sanitizer>,
     /// Byte offset of each lane, of the access being made.
     offsets: Box<[u32; MAX_LANES]>,
+    warnings: Vec<(u32, Fault)>,
 }
 
 impl Context<'_> {
+    /// Keeps a warning, one per instruction.
+    fn warn(&mut self, kind: FaultKind, pc: u32, subgroup: u32, lane: usize) {
+        let same = |w: &(u32, Fault)| {
+            w.0 == pc && std::mem::discriminant(&w.1.kind) == std::mem::discriminant(&kind)
+        };
+        if self.warnings.len() < MAX_WARNINGS && !self.warnings.iter().any(same) {
+            let fault = self.fault(kind, pc, subgroup, lane);
+            self.warnings.push((pc, *fault));
+        }
+    }
+
     fn fault(&self, kind: FaultKind, pc: u32, subgroup: u32, lane: usize) -> Box<Fault> {
         let program = self.env.program;
         Box::new(Fault {
@@ -217,16 +240,19 @@ pub(super) fn run(
         None => rayon::current_num_threads(),
     };
     if options.sanitize {
-        let bytes = Sanitizer::size_bytes(program, &env.sizes);
+        let bytes = Sanitizer::size_bytes(program, &env.sizes, &env.same);
         if bytes > MAX_SHADOW_BYTES {
             return Err(ExecError::TooLarge { bytes, limit: MAX_SHADOW_BYTES });
         }
     }
+    let mut warnings = Vec::new();
     let (steps, recorder) = if n_threads == 1 {
         let mut worker = Worker::new(&env);
         (0..total).try_for_each(|ix| worker.workgroup(ix, total))?;
+        warnings.extend(worker.cx.warnings.into_iter().map(|(_, fault)| fault));
         (worker.steps, worker.cx.recorder)
     } else {
+        // The sanitizer runs on one thread, and only it warns.
         run_parallel(&env, total, n_threads, options.n_threads.is_some())?
     };
     let mut sites = Vec::new();
@@ -249,7 +275,7 @@ pub(super) fn run(
         }
         sites.sort_by_key(|s| s.span.to_range().map_or((usize::MAX, 0), |r| (r.start, r.end)));
     }
-    Ok(Run { workgroups: total, traced_workgroups: traced, steps, sites })
+    Ok(Run { workgroups: total, traced_workgroups: traced, steps, sites, warnings })
 }
 
 fn run_parallel(
@@ -360,6 +386,7 @@ fn bind<'a>(
                 }
                 (Some(Resource::Texture(texture)), Some(shape)) => {
                     image::check(global, shape, texture)?;
+                    size = texture.size().iter().map(|&n| u64::from(n)).product();
                     Memory::Texture(texture)
                 }
                 (Some(Resource::Buffer(_)), Some(_)) => {
@@ -379,7 +406,14 @@ fn bind<'a>(
         memories.push(memory);
         sizes.push(size);
     }
-    Ok(Env { program, options, memories, lengths, sizes, workgroups })
+    let shares = |a: &Memory<'_>, b: &Memory<'_>| match (a, b) {
+        (Memory::Words(a), Memory::Words(b)) => std::ptr::eq(*a, *b),
+        (Memory::Texture(a), Memory::Texture(b)) => std::ptr::eq(*a, *b),
+        _ => false,
+    };
+    let first = |(ix, memory)| memories.iter().position(|m| shares(m, memory)).unwrap_or(ix);
+    let same = memories.iter().enumerate().map(first).collect();
+    Ok(Env { program, options, memories, lengths, sizes, same, workgroups })
 }
 
 fn not_bound(global: &Global) -> ExecError {
@@ -437,8 +471,9 @@ impl<'a> Worker<'a> {
             recorder: (options.trace != TraceMode::Off)
                 .then(|| Recorder::new(program.sites.len(), options.banks)),
             tracing: false,
-            sanitizer: options.sanitize.then(|| Sanitizer::new(program, &env.sizes, width)),
+            sanitizer: options.sanitize.then(|| Sanitizer::new(program, &env.sizes, &env.same, width)),
             offsets: Box::new([0; MAX_LANES]),
+            warnings: Vec::new(),
         };
         Self { env, subgroups, cx, steps: 0 }
     }
@@ -455,7 +490,8 @@ impl<'a> Worker<'a> {
         let width = env.options.subgroup_size;
         let n_subgroups = env.program.workgroup_size.iter().product::<u32>().div_ceil(width);
         if self.subgroups.len() < n_subgroups as usize {
-            for ix in 0..n_subgroups {
+            for n in 0..n_subgroups {
+                let ix = if env.options.reverse_subgroups { n_subgroups - 1 - n } else { n };
                 let subgroup = &mut self.subgroups[0];
                 begin(env, self.cx.workgroup_id, subgroup, ix);
                 // There is no barrier to stop at.
@@ -482,7 +518,10 @@ impl<'a> Worker<'a> {
     /// Runs every subgroup to the next barrier; whether there was one.
     fn run_to_barrier(&mut self) -> Result<bool, Box<Fault>> {
         let mut at = None;
-        for subgroup in &mut self.subgroups {
+        let n = self.subgroups.len();
+        for i in 0..n {
+            let reverse = self.env.options.reverse_subgroups;
+            let subgroup = &mut self.subgroups[if reverse { n - 1 - i } else { i }];
             match step::run(subgroup, &mut self.cx)? {
                 Stop::Barrier => at = at.or(Some((subgroup.pc, subgroup.ix))),
                 Stop::End => subgroup.done = true,

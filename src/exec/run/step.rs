@@ -3,7 +3,7 @@
 use super::{Context, Subgroup, image, matrix, memory, subgroup};
 use crate::exec::error::{Fault, FaultKind};
 use crate::exec::instr::Instr;
-use crate::exec::regs::Mask;
+use crate::exec::regs::{Mask, lanes};
 
 /// Why a subgroup stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,9 +150,28 @@ pub(super) fn run(sg: &mut Subgroup, cx: &mut Context<'_>) -> Result<Stop, Box<F
                     sanitizer.subgroup_barrier(sg.ix);
                 }
             }
-            Instr::Ballot { dst, predicate } => subgroup::ballot(sg, dst, *predicate),
-            Instr::Gather(gather) => subgroup::gather(sg, gather),
-            Instr::Collective(collective) => subgroup::collective(sg, collective),
+            Instr::Ballot { dst, predicate } => {
+                subgroup::warn_divergent(sg, cx, pc - 1);
+                subgroup::ballot(sg, dst, *predicate);
+            }
+            Instr::Gather(gather) => {
+                subgroup::warn_divergent(sg, cx, pc - 1);
+                subgroup::warn_absent(sg, cx, gather, pc - 1);
+                subgroup::gather(sg, gather);
+            }
+            Instr::Collective(collective) => {
+                subgroup::warn_divergent(sg, cx, pc - 1);
+                subgroup::collective(sg, collective);
+            }
+            Instr::CheckShift { amount, bits } => {
+                if cx.sanitizer.is_some() {
+                    let amounts = sg.regs.n(*amount);
+                    if let Some(lane) = lanes(sg.mask).find(|&l| amounts[l] >= *bits) {
+                        let kind = FaultKind::LargeShift { amount: amounts[lane], bits: *bits };
+                        cx.warn(kind, pc - 1, sg.ix, lane);
+                    }
+                }
+            }
             Instr::Matrix(op) => matrix::operate(sg, op),
             Instr::MatrixAccess(access) => matrix::access(sg, cx, access, pc - 1)?,
             Instr::End => {

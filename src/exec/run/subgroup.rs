@@ -2,8 +2,9 @@
 
 use naga::{CollectiveOperation as Scan, SubgroupOperation as Op};
 
-use super::Subgroup;
+use super::{Context, Subgroup};
 use crate::exec::alu::round_f16;
+use crate::exec::error::FaultKind;
 use crate::exec::instr::{Collective, Gather, GatherOp};
 use crate::exec::layout::Elem;
 use crate::exec::regs::{MAX_LANES, Slot, lanes};
@@ -15,10 +16,29 @@ pub(super) fn ballot(sg: &mut Subgroup, dst: &[Slot; 4], predicate: Option<Slot>
     }
 }
 
-pub(super) fn gather(sg: &mut Subgroup, gather: &Gather) {
-    if sg.mask == 0 {
+/// Warns of an operation that only a part of the subgroup takes part in.
+pub(super) fn warn_divergent(sg: &Subgroup, cx: &mut Context<'_>, pc: u32) {
+    if cx.sanitizer.is_some() && sg.mask != sg.full && sg.mask != 0 {
+        let (active, lanes) = (sg.mask.count_ones(), sg.full.count_ones());
+        cx.warn(FaultKind::DivergentSubgroup { active, lanes }, pc, sg.ix, sg.mask.trailing_zeros() as usize);
+    }
+}
+
+/// Warns of values that are asked of lanes that have none.
+pub(super) fn warn_absent(sg: &Subgroup, cx: &mut Context<'_>, gather: &Gather, pc: u32) {
+    if cx.sanitizer.is_none() || sg.mask == 0 {
         return;
     }
+    let from = sources(sg, gather);
+    let absent = |&lane: &usize| from[lane] >= MAX_LANES as u32 || sg.mask >> from[lane] & 1 == 0;
+    if let Some(lane) = lanes(sg.mask).find(absent) {
+        let exists = from[lane] < sg.full.count_ones();
+        cx.warn(FaultKind::AbsentLane { lane: from[lane], exists }, pc, sg.ix, lane);
+    }
+}
+
+/// The lane that each active lane gets a value of.
+fn sources(sg: &Subgroup, gather: &Gather) -> [u32; MAX_LANES] {
     let first = sg.mask.trailing_zeros();
     let mut from = [0u32; MAX_LANES];
     for lane in lanes(sg.mask) {
@@ -34,6 +54,14 @@ pub(super) fn gather(sg: &mut Subgroup, gather: &Gather) {
             GatherOp::QuadSwap(bits) => own ^ bits,
         };
     }
+    from
+}
+
+pub(super) fn gather(sg: &mut Subgroup, gather: &Gather) {
+    if sg.mask == 0 {
+        return;
+    }
+    let from = sources(sg, gather);
     for &(dst, src) in &gather.pairs {
         let mut values = [0u64; MAX_LANES];
         for lane in lanes(sg.mask) {
