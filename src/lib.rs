@@ -26,8 +26,8 @@
 //! | [`audit`] | what each memory access of a kernel costs, and why |
 //! | [`report`] | rows rendered as table, JSON, HTML |
 //!
-//! On the web (`wasm32`) the library has what an app embeds, `exec`, `gpu`, `kernels`, `lower` and `quant`, and the
-//! auditor of WGSL (`audit`): Metal text needs clang.
+//! On the web (`wasm32`) the library has what an app embeds, `exec`, `gpu`, `kernels`, `lower` and `quant`, the
+//! auditor of WGSL (`audit`; Metal text needs clang) and [`measure::verify`].
 //!
 //! Rules that hold everywhere: a requested variant runs or is refused with a reason, never replaced;
 //! nothing is timed that was not verified in the same run; the library never panics on user input,
@@ -40,7 +40,7 @@ pub mod gpu;
 pub mod isa;
 pub mod kernels;
 pub mod lower;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg_attr(target_arch = "wasm32", path = "measure/web.rs")]
 pub mod measure;
 pub mod memory;
 #[cfg(not(target_arch = "wasm32"))]

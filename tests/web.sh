@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The web, end to end: builds the WebAssembly and the pages, compares Node's audits with the native command's, and drives
-# the playground in a headless Chromium. MARLIN_WEB=require fails where a package can't be had; else what needs it is
+# The web, end to end: builds the WebAssembly and the pages, compares Node's audits with the native command's, drives
+# the playground in a headless Chromium, and runs the kernels there on WebGPU's software adapter. MARLIN_WEB=require fails where a package can't be had; else what needs it is
 # skipped by name, and counted. CHROMIUM and MARLIN name other programs than the system's and target/debug/marlin.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -73,7 +73,8 @@ chromium="${CHROMIUM:-$(command -v chromium || true)}"
 if [ -z "$chromium" ] && want chromium; then chromium="$(command -v chromium)"; fi
 if [ -n "$chromium" ]; then
     node tests/web/browser.mjs "$chromium" "$out/shots"
+    node tests/web/gpu.mjs "$chromium" "$out/shots"
 else
-    skip "the playground in a browser: no chromium"
+    skip "the playground and the kernels in a browser: no chromium"
 fi
 echo "web: $skipped parts skipped"

@@ -22,14 +22,17 @@ flags="-Clink-arg=-zstack-size=33554432"
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do flags+=" --remap-path-prefix=$crates="; done
 RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19 \
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="$flags" \
-    build --release -Zbuild-std=std,panic_abort --target wasm32-unknown-unknown -p marlin-web
+    build --release -Zbuild-std=std,panic_abort --target wasm32-unknown-unknown -p marlin-web -p marlin-web-gpu
 
 [ -d node_modules ] || npm ci --silent
 rm -rf pkg site
-"$CARGO_TARGET_DIR/debug/marlin-web-bind" "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/marlin_web.wasm" pkg
-node_modules/.bin/wasm-opt -Oz --enable-bulk-memory --enable-bulk-memory-opt --enable-call-indirect-overlong --enable-multivalue \
-    --enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types --enable-sign-ext \
-    pkg/marlin_web_bg.wasm -o pkg/small.wasm
-mv pkg/small.wasm pkg/marlin_web_bg.wasm
+# Features that every browser with WebGPU has; binaryen knows more.
+features=(--enable-bulk-memory --enable-bulk-memory-opt --enable-call-indirect-overlong --enable-multivalue
+    --enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types --enable-sign-ext)
+for name in marlin_web marlin_web_gpu; do
+    "$CARGO_TARGET_DIR/debug/marlin-web-bind" "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/$name.wasm" pkg
+    node_modules/.bin/wasm-opt -Oz "${features[@]}" "pkg/${name}_bg.wasm" -o pkg/small.wasm
+    mv pkg/small.wasm "pkg/${name}_bg.wasm"
+done
 node bundle.mjs
 node sizes.mjs

@@ -9,7 +9,9 @@ await mkdir(site);
 const examples = JSON.parse(await readFile(here("page/examples.json"), "utf8"));
 for (const e of examples) e.source = await readFile(here(`page/examples/${e.id}.wgsl`), "utf8");
 await build({
-  entryPoints: { main: here("page/main.mjs").pathname, worker: here("page/worker.mjs").pathname },
+  entryPoints: Object.fromEntries(
+    ["main", "worker", "gpu", "gpu-worker"].map((name) => [name, here(`page/${name}.mjs`).pathname]),
+  ),
   outdir: site.pathname,
   bundle: true,
   format: "esm",
@@ -20,5 +22,5 @@ await build({
   external: ["node:fs/promises"],
   logLevel: "warning",
 });
-for (const file of ["index.html", "style.css"]) await cp(here(`page/${file}`), new URL(file, site));
-await cp(here("pkg/marlin_web_bg.wasm"), new URL("marlin_web_bg.wasm", site));
+for (const file of ["index.html", "gpu.html", "style.css"]) await cp(here(`page/${file}`), new URL(file, site));
+for (const file of ["marlin_web_bg.wasm", "marlin_web_gpu_bg.wasm"]) await cp(here(`pkg/${file}`), new URL(file, site));

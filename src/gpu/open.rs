@@ -174,13 +174,19 @@ impl Gpu {
             Some(a) if has(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) => coop_shapes(a),
             _ => Vec::new(),
         };
+        // wgpu's table of a browser's features has no subgroups yet (gfx-rs/wgpu#10146), though the app may have asked the
+        // browser for them: the browser's own object knows.
+        #[cfg(target_arch = "wasm32")]
+        let subgroups = device.as_webgpu().is_some_and(|d| d.features().has("subgroups"));
+        #[cfg(not(target_arch = "wasm32"))]
+        let subgroups = has(wgpu::Features::SUBGROUP);
         let fixed = info.subgroup_min_size == info.subgroup_max_size && info.subgroup_min_size > 0;
         let caps = Caps {
             class: class_of(&info),
             f16: has(wgpu::Features::SHADER_F16),
             int16: has(wgpu::Features::SHADER_I16),
-            subgroups: has(wgpu::Features::SUBGROUP),
-            subgroup_size: (has(wgpu::Features::SUBGROUP) && fixed).then_some(info.subgroup_min_size),
+            subgroups,
+            subgroup_size: (subgroups && fixed).then_some(info.subgroup_min_size),
             coop,
             max_workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,

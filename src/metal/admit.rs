@@ -190,9 +190,6 @@ const LONGER_INTRINSICS: [&str; 5] = [
     "llvm.experimental.constrained.",
 ];
 
-/// Bytes of private variables that a thread may have in memory, of all functions together.
-pub(super) const MAX_PRIVATE_BYTES: u64 = 1 << 20;
-
 /// Whether the host may be asked for it: nothing but numbers in and a number out.
 fn is_arithmetic(name: &str) -> bool {
     let listed = |n: &str| ARITHMETIC.contains(&n) || MORE_ARITHMETIC.contains(&n);

@@ -52,8 +52,6 @@ mod specialize;
 mod template;
 mod token;
 
-#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
-use admit::MAX_PRIVATE_BYTES;
 pub use check::{Checked, check};
 pub use clang::{Clang, ClangError, MIN_CLANG};
 pub use diagnostic::{Diagnostic, Severity, Step};

@@ -2,6 +2,7 @@
 
 mod hooks;
 
+use super::MAX_PRIVATE_BYTES;
 use super::child;
 use super::memory::Memories;
 use super::object::{Compiled, Object, ThreadIds, open};
@@ -9,7 +10,6 @@ use super::shadow::{Met, Moment, Shadow};
 use super::trace::Tracer;
 use super::{Bound, Fault, FaultKind, Memory, Op, Run, RunError, RunOptions, Tenths, Texture, site};
 use crate::memory::TraceMode;
-use crate::metal::MAX_PRIVATE_BYTES;
 use crate::metal::location::Place;
 use crate::metal::signature::{Binding, Kernel};
 use corosensei::stack::{DefaultStack, Stack};

@@ -27,11 +27,16 @@ mod trace;
 pub use program::Program;
 
 use super::diagnostic::Diagnostic;
-use super::instrument::{Op, Site};
+use super::instrument::Op;
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+use super::instrument::Site;
 use super::location::Place;
 use crate::memory::Traffic;
 use std::fmt;
 use std::time::Duration;
+
+/// Bytes of private variables that a thread may have in memory, of all functions together.
+const MAX_PRIVATE_BYTES: u64 = 1 << 20;
 
 /// How a kernel is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,7 +317,7 @@ pub enum RunError {
         place: Place,
     },
     /// More private memory than a thread has.
-    #[error("{bytes} bytes of private variables; a thread has {} here", super::MAX_PRIVATE_BYTES)]
+    #[error("{bytes} bytes of private variables; a thread has {} here", MAX_PRIVATE_BYTES)]
     PrivateMemory {
         /// Bytes asked for.
         bytes: u64,
