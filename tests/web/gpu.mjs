@@ -63,14 +63,18 @@ try {
     check((await page.$eval("#about", (e) => e.textContent)).includes("no subgroups") === !subgroups, "subgroups as asked");
     let [verified, refused] = [0, 0];
     const wrong = [];
+    const seconds = [];
     for (const family of families) {
+      const start = performance.now();
       for (const row of await run(page, family, "smoke", false)) {
         if (row[2] === "verified") verified++;
         else if (row[2].startsWith("needs ") || row[2].startsWith("no variant")) refused++;
         else wrong.push(`${family}/${row[1]} at ${row[0]}: ${row[2]}`);
       }
       check(/0 failed\.$/.test(await status(page)), `${family}: ${await status(page)}; ${wrong.join("\n")}`);
+      seconds.push(`${family} ${((performance.now() - start) / 1e3).toFixed(0)} s`);
     }
+    console.log(`gpu: ${seconds.join(", ")}`);
     console.log(`gpu: ${families.length} families, ${subgroups ? "with" : "without"} subgroups: ${verified} rows verified, ${refused} refused, ${wrong.length} wrong`);
     check(wrong.length === 0 && verified > 50, wrong.join("\n"));
   }

@@ -31,6 +31,9 @@ onmessage = async ({ data }) => {
   try {
     if (data.open) {
       wanted = data.open;
+      if (!(await self.navigator.gpu.requestAdapter())) {
+        throw new Error("This browser has WebGPU but no adapter for it: its settings, the driver or a block list keep the GPU away.");
+      }
       opened = await Device.open();
       return postMessage({ about: JSON.parse(opened.about()) });
     }
