@@ -2,12 +2,13 @@
 // The auditor from Node: prints what `marlin audit --format json FILE.wgsl` prints.
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { folders } from "./folders.mjs";
 import { load } from "./index.mjs";
 
-const USAGE = `usage: audit.mjs FILE.wgsl [--set NAME=VALUE]... [-D NAME[=VALUE]]... [--target apple|nvidia|amd|intel]
+const USAGE = `usage: audit.mjs FILE.wgsl [--set NAME=VALUE]... [-D NAME[=VALUE]]... [-I DIR]... [--target apple|nvidia|amd|intel]
        [--subgroup-size N] [--banks 32x4|16x4|16x16] [--workgroup-size X,Y,Z] [--budget POINTS]
        [--trace] [--buffer NAME=BYTES]...
-Values and num_workgroups=X,Y,Z are given by --set, as to \`marlin audit\`. Files that include others need the native command.`;
+Values and num_workgroups=X,Y,Z are given by --set, as to \`marlin audit\`.`;
 
 /** Ends with a sentence: 2 says that the tool could not do its work. */
 function fail(message) {
@@ -38,6 +39,7 @@ try {
     options: {
       set: { type: "string", multiple: true, default: [] },
       define: { type: "string", short: "D", multiple: true, default: [] },
+      include: { type: "string", short: "I", multiple: true, default: [] },
       buffer: { type: "string", multiple: true, default: [] },
       target: { type: "string" },
       banks: { type: "string" },
@@ -58,7 +60,7 @@ if (values.help) {
 }
 if (positionals.length !== 1) fail(USAGE);
 
-const options = { set: {}, defines: {} };
+const options = { set: {}, defines: {}, include: values.include };
 for (const text of values.set) {
   const [name, value] = pair("--set", text);
   if (name === "num_workgroups") options.num_workgroups = triple("--set", value);
@@ -87,12 +89,12 @@ const marlin = await load().catch((error) =>
   fail(`the WebAssembly can't be loaded (${error.message}): build it with examples/web/build.sh`),
 );
 try {
-  const text = values.trace ? marlin.traceText(source, options, file) : marlin.auditText(source, options, file);
+  const text = values.trace ? marlin.traceText(source, options, file, folders) : marlin.auditText(source, options, file, folders);
   process.stdout.write(text);
   const report = JSON.parse(text);
   const analysed = report.kernels.some((k) => k.analysed);
   if (values.set.length > 0 && analysed) {
-    const { unused, parameters } = marlin.inspect(source, { ...options, buffers: undefined }, file);
+    const { unused, parameters } = marlin.inspect(source, { ...options, buffers: undefined }, file, folders);
     const there = parameters.length ? `there are ${parameters.join(", ")}` : "there are none";
     if (unused.length) fail(`--set ${unused[0]}: no kernel has such a parameter; ${there}`);
   }

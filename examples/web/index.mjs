@@ -18,9 +18,10 @@ async function start(source) {
     source = beside.protocol === "file:" ? await (await import("node:fs/promises")).readFile(beside) : beside;
   }
   await init({ module_or_path: source });
-  const audit = (text, options, name) => run(marlin.audit, text, options, name, (n, panic) => marlin.refused(n, panic, false));
-  const trace = (text, options, name) => run(marlin.trace, text, options, name);
-  const inspect = (text, options, name) => run(marlin.inspect, text, options, name, (n, panic) => marlin.refused(n, panic, true));
+  const refused = (inspected) => (name, panic) => marlin.refused(name, panic, inspected);
+  const audit = (...given) => run(marlin.audit, given, refused(false));
+  const trace = (...given) => run(marlin.trace, given);
+  const inspect = (...given) => run(marlin.inspect, given, refused(true));
   return {
     version: marlin.version(),
     audit: (...given) => JSON.parse(audit(...given)),
@@ -28,14 +29,14 @@ async function start(source) {
     trace: (...given) => JSON.parse(trace(...given)),
     traceText: trace,
     inspect: (...given) => JSON.parse(inspect(...given)),
-    msl: (text, options, name) => run(marlin.msl, text, options, name),
+    msl: (...given) => run(marlin.msl, given),
   };
 }
 
 /** Calls into the module. After a trap or a panic its memory is not to be trusted: a new instance takes its place. */
-function run(work, text, options, name = "kernel.wgsl", refused) {
+function run(work, [text, options, name = "kernel.wgsl", folders], refused) {
   try {
-    return work(name, text, options === undefined ? "" : JSON.stringify(options));
+    return work(name, text, options === undefined ? "" : JSON.stringify(options), folders);
   } catch (error) {
     const panic = /^panicked at (.*)/.exec(error.message);
     if (!panic && !(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) throw error;

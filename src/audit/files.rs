@@ -23,78 +23,103 @@ pub struct Request {
     pub settings: Settings,
 }
 
-/// Files included by files on disk, the first of which is `root`.
-#[derive(Clone, Copy, Debug)]
-struct Disk<'a> {
-    root: &'a str,
-    include_dirs: &'a [PathBuf],
+/// What files and folders there are: the system's, or where there are none (on the web) an app's.
+pub trait Folders {
+    /// The text of a file; `None` where there is none.
+    fn read(&self, path: &Path) -> Option<String>;
+    /// The files and folders in a folder, each with whether it is a folder. Links to folders are none.
+    fn list(&self, dir: &Path) -> Vec<(PathBuf, bool)>;
 }
 
-impl Files for Disk<'_> {
+/// The system's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Folders for System {
+    fn read(&self, path: &Path) -> Option<String> {
+        std::fs::read_to_string(path).ok()
+    }
+
+    fn list(&self, dir: &Path) -> Vec<(PathBuf, bool)> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|e| (e.path(), e.file_type().is_ok_and(|t| t.is_dir()))).collect()
+    }
+}
+
+/// Files that are included by files in folders, the first of which is `root`: beside the including one or near it, as
+/// common preprocessors look for them.
+#[derive(Clone, Copy)]
+pub struct Includes<'a> {
+    /// The file that is audited.
+    pub root: &'a str,
+    /// Where else to look.
+    pub include_dirs: &'a [PathBuf],
+    /// Where they lie.
+    pub folders: &'a dyn Folders,
+}
+
+impl Files for Includes<'_> {
     fn read(&self, path: &str, from: &str) -> Option<String> {
         if path.contains("::") {
-            return declared(path, from).or_else(|| declared(path, self.root));
+            return self.declared(path, from).or_else(|| self.declared(path, self.root));
         }
-        let found = find(path, from).or_else(|| find(path, self.root));
-        let beyond = || self.include_dirs.iter().map(|d| d.join(path)).find(|p| p.is_file());
-        let found = found.or_else(beyond);
-        found.and_then(|p| std::fs::read_to_string(p).ok())
+        let beyond = || self.include_dirs.iter().find_map(|d| self.folders.read(&d.join(path)));
+        self.find(path, from).or_else(|| self.find(path, self.root)).or_else(beyond)
     }
 }
 
 /// Most files of a folder that are looked into for a module's name.
 const MOST_MODULES: usize = 512;
 
-/// The text of the file that says `#define_import_path path`: in the folder of `from` or below, else in the one above.
-fn declared(path: &str, from: &str) -> Option<String> {
-    let dir = Path::new(from).parent().unwrap_or(Path::new(""));
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let above = dir.parent().map(|d| if d.as_os_str().is_empty() { Path::new("..") } else { d });
-    let mut files = Vec::new();
-    [Some(dir), above].into_iter().flatten().find_map(|dir| {
-        files.clear();
-        modules_below(dir, &mut files, 0);
-        files.sort();
-        files.iter().find_map(|file| {
-            let text = std::fs::read_to_string(file).ok()?;
-            let says =
-                |l: &str| l.trim().strip_prefix("#define_import_path").is_some_and(|p| p.trim() == path);
-            text.lines().any(says).then_some(text)
+impl Includes<'_> {
+    /// The text of the file that says `#define_import_path path`: in the folder of `from` or below, else in the one above.
+    fn declared(&self, path: &str, from: &str) -> Option<String> {
+        let dir = Path::new(from).parent().unwrap_or(Path::new(""));
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let above = dir.parent().map(|d| if d.as_os_str().is_empty() { Path::new("..") } else { d });
+        let mut files = Vec::new();
+        [Some(dir), above].into_iter().flatten().find_map(|dir| {
+            files.clear();
+            self.modules_below(dir, &mut files, 0);
+            files.sort();
+            files.iter().find_map(|file| {
+                let text = self.folders.read(file)?;
+                let says =
+                    |l: &str| l.trim().strip_prefix("#define_import_path").is_some_and(|p| p.trim() == path);
+                text.lines().any(says).then_some(text)
+            })
         })
-    })
-}
+    }
 
-fn modules_below(dir: &Path, files: &mut Vec<PathBuf>, depth: usize) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for entry in entries.flatten().map(|e| e.path()) {
-        if files.len() >= MOST_MODULES {
-            return;
-        }
-        let link = entry.symlink_metadata().is_ok_and(|m| m.is_symlink());
-        if entry.is_dir() && !link && depth < 3 {
-            modules_below(&entry, files, depth + 1);
-        } else if entry.extension().is_some_and(|e| e == "wgsl") {
-            files.push(entry);
+    fn modules_below(&self, dir: &Path, files: &mut Vec<PathBuf>, depth: usize) {
+        for (entry, is_dir) in self.folders.list(dir) {
+            if files.len() >= MOST_MODULES {
+                return;
+            }
+            if is_dir && depth < 3 {
+                self.modules_below(&entry, files, depth + 1);
+            } else if entry.extension().is_some_and(|e| e == "wgsl") {
+                files.push(entry);
+            }
         }
     }
-}
 
-/// An included file: beside the including one, in `shared` or `common` there or one level up, or as written.
-fn find(path: &str, from: &str) -> Option<PathBuf> {
-    let dir = Path::new(from).parent().unwrap_or(Path::new(""));
-    let up = dir.parent().unwrap_or(dir);
-    [
-        dir.to_path_buf(),
-        dir.join("shared"),
-        dir.join("common"),
-        up.to_path_buf(),
-        up.join("shared"),
-        up.join("common"),
-        PathBuf::new(),
-    ]
-    .into_iter()
-    .map(|d| d.join(path))
-    .find(|p| p.is_file())
+    /// An included file: beside the including one, in `shared` or `common` there or one level up, or as written.
+    fn find(&self, path: &str, from: &str) -> Option<String> {
+        let dir = Path::new(from).parent().unwrap_or(Path::new(""));
+        let up = dir.parent().unwrap_or(dir);
+        [
+            dir.to_path_buf(),
+            dir.join("shared"),
+            dir.join("common"),
+            up.to_path_buf(),
+            up.join("shared"),
+            up.join("common"),
+            PathBuf::new(),
+        ]
+        .into_iter()
+        .find_map(|d| self.folders.read(&d.join(path)))
+    }
 }
 
 /// Audits every file of a request; files that can't be lowered are rows with the reason.
@@ -152,8 +177,8 @@ pub fn trace_file(
     let name = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|source| AuditError::Read { path: name.clone(), source })?;
-    let disk = Disk { root: &name, include_dirs: &settings.include_dirs };
-    let composed = compose_foreign(&name, &text, defines, &disk).map_err(LowerError::from)?;
+    let files = Includes { root: &name, include_dirs: &settings.include_dirs, folders: &System };
+    let composed = compose_foreign(&name, &text, defines, &files).map_err(LowerError::from)?;
     let lowered = Lowered::new(composed)?;
     crate::lower::guard::deep(|| trace_wgsl(&lowered, settings, buffers))
         .unwrap_or_else(|e| Err(TraceError::TooDeep(e)))
@@ -166,24 +191,41 @@ fn audit_file(path: &Path, request: &Request) -> Result<Report, AuditError> {
     if path.extension().is_some_and(|e| e == "metal") {
         return Ok(super::metal::audit_metal(&name, &text, &request.defines, &request.settings));
     }
-    Ok(audit_wgsl_text(&name, &text, &request.defines, &request.settings))
+    Ok(audit_wgsl_text(&name, &text, &request.defines, &request.settings, &System))
 }
 
 /// Audits a text that is in no file, for example one that came through a pipe: Metal if it looks so, else WGSL.
 /// Included files are looked for in the current directory.
 pub fn audit_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
+    audit_text_in(name, text, defines, settings, &System)
+}
+
+/// The same with what WGSL includes from `folders`, beside the file `name`.
+pub fn audit_text_in(
+    name: &str,
+    text: &str,
+    defines: &Defines,
+    settings: &Settings,
+    folders: &dyn Folders,
+) -> Report {
     let is_metal = text.contains("metal_stdlib") || text.contains("using namespace metal");
     if is_metal {
         super::metal::audit_metal(name, text, defines, settings)
     } else {
-        audit_wgsl_text(name, text, defines, settings)
+        audit_wgsl_text(name, text, defines, settings, folders)
     }
 }
 
 /// Preprocesses where needed, then audits.
-fn audit_wgsl_text(name: &str, text: &str, defines: &Defines, settings: &Settings) -> Report {
-    let disk = Disk { root: name, include_dirs: &settings.include_dirs };
-    match compose_foreign(name, text, defines, &disk) {
+fn audit_wgsl_text(
+    name: &str,
+    text: &str,
+    defines: &Defines,
+    settings: &Settings,
+    folders: &dyn Folders,
+) -> Report {
+    let files = Includes { root: name, include_dirs: &settings.include_dirs, folders };
+    match compose_foreign(name, text, defines, &files) {
         Ok(composed) => audit_composed(composed, settings),
         Err(e) => {
             let mut report = not_analysed(name, "(file)", e.to_string());

@@ -47,7 +47,7 @@ pub use analyse::{audit_composed, audit_lowered, audit_wgsl};
 pub use baseline::Baseline;
 pub use classify::{Confidence, Pattern};
 pub use error::AuditError;
-pub use files::{Request, audit_text, run, trace_file};
+pub use files::{Folders, Includes, Request, System, audit_text, audit_text_in, run, trace_file};
 pub use finding::{Finding, Label, Severity};
 #[cfg(not(target_arch = "wasm32"))]
 pub use metal::audit_ir;

@@ -6,6 +6,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { folders } from "../../examples/web/folders.mjs";
 import { load } from "../../examples/web/index.mjs";
 
 const run = promisify(execFile);
@@ -46,7 +47,7 @@ const ways = [
 for (const file of files) {
   const source = await readFile(file, "utf8");
   for (const { more, options } of ways) {
-    judge(`${file} ${more.join(" ")}`, await native(file, ...more), () => marlin.auditText(source, options, file));
+    judge(`${file} ${more.join(" ")}`, await native(file, ...more), () => marlin.auditText(source, options, file, folders));
   }
 }
 const audits = times_ms.length;

@@ -1,15 +1,18 @@
 //! What JavaScript calls: the audit of a WGSL text, its trace on the CPU executor, and its Metal text.
 //!
-//! Everything is text in, text out. A mistake in what is given is thrown as an error that says how to mend it. A panic
+//! Everything is text in, text out; files that a text includes are asked of an object of the app's, if it gives one.
+//! A mistake in what is given is thrown as an error that says how to mend it. A panic
 //! is thrown too, and then the module's memory is not to be trusted: make a new instance.
 
+mod folders;
 mod options;
 
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
-use wgpu_marlin::audit::{Kernel, Report, Settings, audit_text, trace_wgsl};
-use wgpu_marlin::lower::{Checks, Defines, Files, LowerError, Lowered, ShaderStage, compose_foreign};
+use wgpu_marlin::audit::{Includes, Kernel, Report, Settings, audit_text_in, trace_wgsl};
+use wgpu_marlin::lower::{Checks, Defines, LowerError, Lowered, ShaderStage, compose_foreign};
 
+use folders::{Given, JsFolders};
 use options::Options;
 
 /// Called once by the module itself.
@@ -29,9 +32,14 @@ pub fn version() -> String {
 /// # Errors
 /// Options that are none.
 #[wasm_bindgen]
-pub fn audit(name: &str, source: &str, options: &str) -> Result<String, JsError> {
+pub fn audit(
+    name: &str,
+    source: &str,
+    options: &str,
+    folders: Option<JsFolders>,
+) -> Result<String, JsError> {
     let (settings, defines) = Options::read(options).and_then(|o| o.settings()).map_err(thrown)?;
-    Ok(serde_json::to_string_pretty(&audit_text(name, source, &defines, &settings))? + "\n")
+    Ok(serde_json::to_string_pretty(&audit_text_in(name, source, &defines, &settings, &Given(folders)))? + "\n")
 }
 
 /// As [`audit`], with what the executor counts beside it: `marlin audit --trace --format json`.
@@ -39,8 +47,13 @@ pub fn audit(name: &str, source: &str, options: &str) -> Result<String, JsError>
 /// # Errors
 /// Options that are none; a text that can't be traced.
 #[wasm_bindgen]
-pub fn trace(name: &str, source: &str, options: &str) -> Result<String, JsError> {
-    let report = Options::read(options).and_then(|o| traced(name, source, &o)).map_err(thrown)?;
+pub fn trace(
+    name: &str,
+    source: &str,
+    options: &str,
+    folders: Option<JsFolders>,
+) -> Result<String, JsError> {
+    let report = Options::read(options).and_then(|o| traced(name, source, &o, &Given(folders))).map_err(thrown)?;
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
@@ -50,14 +63,21 @@ pub fn trace(name: &str, source: &str, options: &str) -> Result<String, JsError>
 /// # Errors
 /// Options that are none. A trace that was asked for and failed is a field.
 #[wasm_bindgen]
-pub fn inspect(name: &str, source: &str, options: &str) -> Result<String, JsError> {
+pub fn inspect(
+    name: &str,
+    source: &str,
+    options: &str,
+    folders: Option<JsFolders>,
+) -> Result<String, JsError> {
     let options = Options::read(options).map_err(thrown)?;
     let (settings, defines) = options.settings().map_err(thrown)?;
+    let folders = Given(folders);
+    let audited = || audit_text_in(name, source, &defines, &settings, &folders);
     let wanted = options.buffers.is_some() || options.buffer_bytes.is_some();
-    let (report, trace_error) = match wanted.then(|| traced(name, source, &options)) {
+    let (report, trace_error) = match wanted.then(|| traced(name, source, &options, &folders)) {
         Some(Ok(report)) => (report, None),
-        Some(Err(e)) => (audit_text(name, source, &defines, &settings), Some(e)),
-        None => (audit_text(name, source, &defines, &settings), None),
+        Some(Err(e)) => (audited(), Some(e)),
+        None => (audited(), None),
     };
     Ok(inspected(&report, &settings, trace_error)?)
 }
@@ -114,11 +134,16 @@ fn inspected(
 /// # Errors
 /// Options that are none; a text that is no valid WGSL, or that can't be written.
 #[wasm_bindgen]
-pub fn msl(name: &str, source: &str, options: &str) -> Result<String, JsError> {
+pub fn msl(
+    name: &str,
+    source: &str,
+    options: &str,
+    folders: Option<JsFolders>,
+) -> Result<String, JsError> {
     let options = Options::read(options).map_err(thrown)?;
     let (settings, defines) = options.settings().map_err(thrown)?;
     let checks = if options.checked { Checks::Checked } else { Checks::Unchecked };
-    let mut lowered = lower(name, source, &defines).map_err(thrown)?;
+    let mut lowered = lower(name, source, &settings, &defines, &Given(folders)).map_err(thrown)?;
     let overrides = lowered.module.overrides.iter().filter_map(|(_, o)| o.name.clone());
     for name in overrides.collect::<Vec<_>>() {
         if let Some(value) = given(&settings, &name) {
@@ -148,14 +173,21 @@ struct Inspected<'a> {
     trace_error: Option<String>,
 }
 
-fn traced(name: &str, source: &str, options: &Options) -> Result<Report, String> {
+fn traced(name: &str, source: &str, options: &Options, folders: &Given) -> Result<Report, String> {
     let (settings, defines) = options.settings()?;
-    let lowered = lower(name, source, &defines)?;
+    let lowered = lower(name, source, &settings, &defines, folders)?;
     trace_wgsl(&lowered, &settings, &options.contents(&lowered)).map_err(|e| e.to_string())
 }
 
-fn lower(name: &str, source: &str, defines: &Defines) -> Result<Lowered, String> {
-    let composed = compose_foreign(name, source, defines, &NoFiles).map_err(|e| e.to_string())?;
+fn lower(
+    name: &str,
+    source: &str,
+    settings: &Settings,
+    defines: &Defines,
+    folders: &Given,
+) -> Result<Lowered, String> {
+    let files = Includes { root: name, include_dirs: &settings.include_dirs, folders };
+    let composed = compose_foreign(name, source, defines, &files).map_err(|e| e.to_string())?;
     Lowered::new(composed).map_err(|e| e.to_string())
 }
 
@@ -167,13 +199,4 @@ fn thrown(message: String) -> JsError {
 /// The value given for an override.
 fn given(settings: &Settings, name: &str) -> Option<f64> {
     settings.floats.get(name).copied().or_else(|| settings.values.get(name).map(|v| *v as f64))
-}
-
-/// There is one text and no other to include.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&self, _path: &str, _from: &str) -> Option<String> {
-        None
-    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     budget: Option<usize>,
     /// Values of uniform fields and overrides.
     set: BTreeMap<String, Number>,
+    /// Folders for included files, after the file's own.
+    include: Vec<String>,
     /// Names for the preprocessor.
     defines: BTreeMap<String, String>,
     /// For a trace: sizes in bytes of storage buffers, filled with zeros.
@@ -71,6 +73,7 @@ impl Options {
             };
             settings.set(name, value);
         }
+        settings.include_dirs = self.include.iter().map(Into::into).collect();
         let mut defines = Defines::new();
         for (name, value) in &self.defines {
             defines.set(name, value);

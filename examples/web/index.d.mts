@@ -14,6 +14,8 @@ export interface Options {
   budget?: number;
   /** Values of uniform fields (`params.n` or `n`) and overrides. */
   set?: Record<string, number | boolean>;
+  /** Folders for included files, after the file's own. */
+  include?: string[];
   /** Names for the preprocessor. */
   defines?: Record<string, string>;
   /** For a trace: sizes in bytes of storage buffers, filled with zeros. */
@@ -142,18 +144,26 @@ export interface Inspected {
   trace_error: string | null;
 }
 
+/** Where included files lie: without it a text that includes others is not analysed. */
+export interface Folders {
+  /** The text of a file; undefined where there is none. */
+  read(path: string): string | undefined;
+  /** The names in a folder, those of folders with a slash behind. */
+  list(dir: string): string[];
+}
+
 /** Mistakes in what is given are thrown as errors that say how to mend them. */
 export interface Marlin {
   version: string;
-  audit(source: string, options?: Options, name?: string): Report;
+  audit(source: string, options?: Options, name?: string, folders?: Folders): Report;
   /** As `audit`, as the text that `marlin audit --format json` prints. */
-  auditText(source: string, options?: Options, name?: string): string;
+  auditText(source: string, options?: Options, name?: string, folders?: Folders): string;
   /** The audit with what the CPU executor counts beside it. */
-  trace(source: string, options: Options, name?: string): Report;
-  traceText(source: string, options: Options, name?: string): string;
-  inspect(source: string, options?: Options, name?: string): Inspected;
+  trace(source: string, options: Options, name?: string, folders?: Folders): Report;
+  traceText(source: string, options: Options, name?: string, folders?: Folders): string;
+  inspect(source: string, options?: Options, name?: string, folders?: Folders): Inspected;
   /** The compute entry points as Metal Shading Language. */
-  msl(source: string, options?: Options, name?: string): string;
+  msl(source: string, options?: Options, name?: string, folders?: Folders): string;
 }
 
 export function load(source?: BufferSource | URL | string | Response): Promise<Marlin>;
